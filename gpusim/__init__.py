@@ -1,0 +1,67 @@
+"""gpusim predicts what an attention schedule will do on a GPU: occupancy, traffic, runtime, and why.
+
+    >>> import gpusim
+    >>> gpu = gpusim.load_gpu("a100_sxm_80gb")
+    >>> attention = gpusim.Attention(
+    ...     q_heads=32, kv_heads=8, head_dim=128, sequences=({"q_len": 1, "kv_len": 8192},)
+    ... )
+    >>> result = gpusim.simulate(attention, gpu, "flash2_split_kv")
+    >>> result.launches[0].ctas
+    208
+
+Names are loaded when they are first used, so that importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gpusim.errors import SpecError
+    from gpusim.result import Result
+    from gpusim.schedules.catalogue import SCHEDULES
+    from gpusim.schedules.occupancy import Occupancy, occupancy
+    from gpusim.spec.attention import Attention, Sequence
+    from gpusim.spec.gpu import Gpu
+    from gpusim.spec.load import load_gpu, load_workload
+    from gpusim.spec.workload import Workload
+    from gpusim.study.simulate import simulate, simulate_workload
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "SpecError": "gpusim.errors",
+    "Result": "gpusim.result",
+    "SCHEDULES": "gpusim.schedules.catalogue",
+    "Occupancy": "gpusim.schedules.occupancy",
+    "occupancy": "gpusim.schedules.occupancy",
+    "Attention": "gpusim.spec.attention",
+    "Sequence": "gpusim.spec.attention",
+    "Gpu": "gpusim.spec.gpu",
+    "load_gpu": "gpusim.spec.load",
+    "load_workload": "gpusim.spec.load",
+    "Workload": "gpusim.spec.workload",
+    "simulate": "gpusim.study.simulate",
+    "simulate_workload": "gpusim.study.simulate",
+}
+
+__all__ = [
+    "SCHEDULES",
+    "Attention",
+    "Gpu",
+    "Occupancy",
+    "Result",
+    "Sequence",
+    "SpecError",
+    "Workload",
+    "load_gpu",
+    "load_workload",
+    "occupancy",
+    "simulate",
+    "simulate_workload",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'gpusim' has no attribute '{name}'")

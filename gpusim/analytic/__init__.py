@@ -1,0 +1,1 @@
+"""The closed-form engine: the twin of `sim`, thousands of times cheaper."""

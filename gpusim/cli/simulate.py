@@ -1,0 +1,42 @@
+"""`gpusim simulate WORKLOAD...`."""
+
+from pathlib import Path
+
+import click
+
+from gpusim.cli.output import emit, output_options
+
+
+@click.command()
+@click.argument("workloads", nargs=-1, required=True, metavar="WORKLOAD...")
+@click.option("--gpu", "gpus", multiple=True, help="GPU name or profile file; may be repeated.")
+@click.option("--schedule", "schedules", multiple=True, help="Schedule name; may be repeated.")
+@click.option(
+    "--engine",
+    type=click.Choice(["sim", "analytic"]),
+    default="sim",
+    show_default=True,
+    help="Discrete events, or closed form.",
+)
+@output_options
+def simulate(
+    workloads: tuple[str, ...],
+    gpus: tuple[str, ...],
+    schedules: tuple[str, ...],
+    engine: str,
+    style: str,
+    output: Path | None,
+) -> None:
+    """Predict each WORKLOAD (a shipped name or a YAML file) for its GPUs and schedules.
+
+    Without --gpu and --schedule, those that the workload names run; if it names none, A100, H100 and
+    RTX 6000 Ada, with every schedule that can take the workload.
+    """
+    from gpusim.report.table import results_table
+    from gpusim.study.simulate import simulate_files
+
+    run = simulate_files(workloads, gpus=gpus, schedules=schedules, engine=engine)
+    for reason in run.skipped:
+        click.echo(f"left out: {reason}", err=True)
+    rows = [result.as_dict() for result in run.results]
+    emit(rows, lambda: results_table(run.results), style=style, output=output)

@@ -1,0 +1,23 @@
+"""What gpusim raises when the user got something wrong."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SpecError(Exception):
+    """A mistake in an input: one line that names the file, the field, what was expected and found.
+
+    The command line prints it on stderr and exits with status 2.
+    """
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the closest valid name, or an empty string.
+
+    >>> nearest("falsh2", ["flash1", "flash2", "lean"])
+    "; did you mean 'flash2'?"
+    >>> nearest("zzz", ["flash2"])
+    ''
+    """
+    close = difflib.get_close_matches(str(name), list(valid), n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""

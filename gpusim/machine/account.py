@@ -1,0 +1,125 @@
+"""Turns an engine's timing of placed launches into a `Result`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gpusim.machine.pipes import pipe_rate
+from gpusim.machine.place import Placed
+from gpusim.result import LaunchResult, Result, Span
+from gpusim.schedules.mask import compulsory_bytes, useful_flop
+from gpusim.schedules.step import Pipe
+from gpusim.spec.attention import Attention
+from gpusim.spec.gpu import Gpu
+from gpusim.units import US_PER_S
+
+#: What cannot be called the bound of a kernel: nobody waits for it, it is what waiting looks like.
+NOT_A_BOUND = ("tail", "unfilled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """What an engine found out about one launch.
+
+    Attributes:
+        time_us: from start to last end.
+        shares: share of the slots' time by cause, before pipes are told apart: 'step' stands for
+            CTAs that advance at the pipes' pace. They add up to 1.
+        resident_us: CTA residence, summed over CTAs.
+        sm_busy_us: time with at least one CTA, summed over SMs.
+    """
+
+    time_us: float
+    shares: Mapping[str, float]
+    resident_us: float
+    sm_busy_us: float
+
+
+def launch_result(placed: Placed, timing: Timing, gpu: Gpu) -> LaunchResult:
+    """Combine what is counted with what was timed."""
+    launch, fit = placed.launch, placed.occupancy
+    breakdown = {name: share for name, share in timing.shares.items() if name != "step"}
+    for name, share in placed.step.shares.items():
+        breakdown[name] = breakdown.get(name, 0.0) + share * timing.shares.get("step", 0.0)
+    breakdown = _normalised(breakdown)
+    sm_time = timing.time_us * placed.num_sms
+    return LaunchResult(
+        name=launch.name,
+        ctas=launch.work.num_items,
+        threads=launch.threads,
+        registers=launch.registers,
+        smem_bytes=launch.smem_bytes,
+        ctas_per_sm=fit.ctas_per_sm,
+        warps_per_sm=fit.warps_per_sm,
+        occupancy_fraction=fit.fraction,
+        limiter=fit.limiter,
+        time_us=timing.time_us,
+        bound=_winner(breakdown),
+        breakdown=breakdown,
+        waves=launch.work.num_items / placed.slots,
+        achieved_fraction=timing.resident_us * -(-launch.threads // 32) / (sm_time * gpu.max_warps),
+        sm_busy_fraction=timing.sm_busy_us / sm_time,
+        issued_flop=launch.issued_flop,
+        hbm_read_bytes=placed.traffic.hbm_read_bytes,
+        hbm_write_bytes=placed.traffic.hbm_write_bytes,
+        l2_to_sm_bytes=sum(o.requested_bytes for o in launch.reads),
+        smem_bytes_moved=launch.amount(Pipe.SMEM),
+        pipe_utilisation={
+            pipe.value: launch.amount(pipe)
+            / pipe_rate(gpu, launch.step, pipe)
+            / (placed.clock * sm_time)
+            for pipe in Pipe
+            if launch.amount(pipe)
+        },
+    )
+
+
+def total_result(
+    attention: Attention,
+    gpu: Gpu,
+    launches: tuple[LaunchResult, ...],
+    *,
+    names: tuple[str, str],
+    engine: str,
+    spans: tuple[Span, ...] = (),
+) -> Result:
+    """Add up the launches of a call, with the gap before each (CUDA-graph replay).
+
+    Energy is idle power over the time plus energy per issued FLOP and per HBM byte.
+    """
+    gap = gpu.launch.graph_us
+    time_us = sum(la.time_us + gap for la in launches)
+    parts: dict[str, float] = {"launch": gap * len(launches)}
+    for la in launches:
+        for name, share in la.breakdown.items():
+            parts[name] = parts.get(name, 0.0) + share * la.time_us
+    breakdown = _normalised(parts)
+    bytes_ = sum(la.hbm_read_bytes + la.hbm_write_bytes for la in launches)
+    flop = sum(la.issued_flop for la in launches)
+    power = gpu.power
+    return Result(
+        workload=names[0],
+        gpu=gpu.name,
+        schedule=names[1],
+        engine="sim" if engine == "sim" else "analytic",
+        time_us=time_us,
+        bound=_winner(breakdown),
+        breakdown=breakdown,
+        useful_flop=useful_flop(attention),
+        compulsory_bytes=compulsory_bytes(attention),
+        energy_j=power.idle_w * time_us / US_PER_S
+        + (power.hbm_pj_per_byte * bytes_ + power.tensor_pj_per_flop * flop) * 1e-12,
+        launches=launches,
+        spans=spans,
+    )
+
+
+def _winner(breakdown: Mapping[str, float]) -> str:
+    candidates = {n: s for n, s in breakdown.items() if n not in NOT_A_BOUND} or dict(breakdown)
+    return max(candidates, key=lambda name: candidates[name])
+
+
+def _normalised(parts: Mapping[str, float]) -> dict[str, float]:
+    """Shares that add up to 1, greatest first."""
+    total = sum(parts.values())
+    kept = {name: value / total for name, value in parts.items() if value > 0}
+    return dict(sorted(kept.items(), key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,118 @@
+"""A launch placed on a GPU: resident CTAs, step time, latency and traffic, ready for an engine."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpusim.errors import SpecError
+from gpusim.machine.pipes import StepTime, step_time
+from gpusim.machine.traffic import Traffic, count_traffic
+from gpusim.schedules.launch import Launch
+from gpusim.schedules.occupancy import Occupancy, occupancy
+from gpusim.schedules.work import Floats
+from gpusim.spec.gpu import Gpu
+from gpusim.units import NS_PER_US, US_PER_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Everything an engine needs to time one launch. Times in us, rates per us.
+
+    Attributes:
+        launch: the launch.
+        occupancy: resident CTAs and what limits them.
+        step: time of a step in clocks.
+        traffic: bytes by level.
+        clock: SM clocks per us.
+        latency_us: of each CTA outside its main loop; it occupies no pipe.
+        units: per distinct work item, its main loop and the transfer of Q and O, in steps.
+        hbm_bytes, l2_bytes: per distinct work item, over the whole of it.
+        hbm_bandwidth, l2_bandwidth: bytes per us of the whole GPU.
+        num_sms: SMs of the GPU.
+    """
+
+    launch: Launch
+    occupancy: Occupancy
+    step: StepTime
+    traffic: Traffic
+    clock: float
+    latency_us: float
+    units: Floats
+    hbm_bytes: Floats
+    l2_bytes: Floats
+    hbm_bandwidth: float
+    l2_bandwidth: float
+    num_sms: int
+
+    @property
+    def slots(self) -> int:
+        """CTAs that the GPU holds at once."""
+        return self.num_sms * self.occupancy.ctas_per_sm
+
+    def rate(self, residents: int) -> float:
+        """Steps per us of each of so many CTAs on one SM."""
+        return self.clock / self.step.per_cta(residents)
+
+
+def place(
+    launches: tuple[Launch, ...], gpu: Gpu, *, load: str | float, warm: bool
+) -> tuple[Placed, ...]:
+    """Place the launches of a call.
+
+    Raises:
+        SpecError: if a launch asks for more than an SM has.
+    """
+    fits = [_occupancy(launch, gpu) for launch in launches]
+    slots = tuple(gpu.sm.count * fit.ctas_per_sm for fit in fits)
+    traffic = count_traffic(launches, gpu, slots, warm=warm)
+    clock_hz = gpu.clock_hz(load)
+    return tuple(
+        _place(launch, gpu, fit, bytes_, clock_hz)
+        for launch, fit, bytes_ in zip(launches, fits, traffic, strict=True)
+    )
+
+
+def _occupancy(launch: Launch, gpu: Gpu) -> Occupancy:
+    try:
+        fit = occupancy(
+            gpu,
+            threads=launch.threads,
+            registers=launch.registers,
+            smem_bytes=launch.smem_bytes,
+        )
+    except ValueError as error:
+        raise SpecError(f"{launch.name} on {gpu.name}: {error}") from error
+    if fit.ctas_per_sm == 0:
+        raise SpecError(
+            f"{launch.name} on {gpu.name}: expected a CTA that fits on an SM, found one that does not"
+            f" ({launch.threads} threads, {launch.registers} registers, {launch.smem_bytes} bytes of"
+            f" shared memory; limited by {fit.limiter.replace('_', ' ')})"
+        )
+    return fit
+
+
+def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz: float) -> Placed:
+    clock = clock_hz / US_PER_S
+    dram = gpu.hbm.latency_ns / NS_PER_US * clock
+    missed = traffic.hbm_fraction
+    latency = gpu.l2.latency_clocks + missed * max(0.0, dram - gpu.l2.latency_clocks)
+    step = step_time(gpu, launch.step, latency_clocks=latency)
+    tiles = launch.work.tiles
+    edges = tiles.load_bytes + tiles.store_bytes
+    edge_clocks = edges / gpu.l2.bytes_per_clock_per_sm
+    residents = min(fit.ctas_per_sm, -(-launch.work.num_items // gpu.sm.count))
+    total = tiles.loop_bytes + edges
+    return Placed(
+        launch=launch,
+        occupancy=fit,
+        step=step,
+        traffic=traffic,
+        clock=clock,
+        latency_us=gpu.cta.latency_ns / NS_PER_US,
+        units=tiles.steps + edge_clocks * residents / step.per_cta(residents),
+        hbm_bytes=total * missed,
+        l2_bytes=total,
+        hbm_bandwidth=gpu.hbm.sustained_gb_per_s * 1e3,
+        l2_bandwidth=gpu.l2.bytes_per_clock * clock,
+        num_sms=gpu.sm.count,
+    )

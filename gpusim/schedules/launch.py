@@ -1,0 +1,62 @@
+"""One kernel launch: its resources, its step, its work and the tensors it touches. No clock."""
+
+from dataclasses import dataclass
+
+from gpusim.schedules.step import Pipe, Step
+from gpusim.schedules.work import Work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operand:
+    """A tensor that a launch reads or writes.
+
+    Attributes:
+        name: the same name in two launches is the same tensor (what one writes the next may find in L2).
+        unique_bytes: distinct bytes touched.
+        requested_bytes: bytes asked from L2, re-reads included.
+        heads_per_stream: consecutive heads of the work's loops that read the same bytes (GQA).
+    """
+
+    name: str
+    unique_bytes: float
+    requested_bytes: float
+    heads_per_stream: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One kernel launch.
+
+    A launch starts when the one before it has ended. Idle slots pull the next item of `work` in its
+    order, as the hardware's CTA dispatcher does.
+
+    Attributes:
+        name: kernel name, as in a profiler.
+        threads, registers, smem_bytes: per CTA (registers per thread), for occupancy.
+        step: what one main-loop step costs.
+        work: the items.
+        reads, writes: tensors touched; bytes of `work` and of the operands agree.
+    """
+
+    name: str
+    threads: int
+    registers: int
+    smem_bytes: int
+    step: Step
+    work: Work
+    reads: tuple[Operand, ...]
+    writes: tuple[Operand, ...]
+
+    @property
+    def issued_flop(self) -> float:
+        """Matrix FLOP that the launch executes, padding and masked tiles included."""
+        return self.amount(Pipe.TENSOR)
+
+    def amount(self, pipe: Pipe) -> float:
+        """What the whole launch asks of a pipe."""
+        return self.work.total(self.work.tiles.steps) * self.step.total(pipe)
+
+    @property
+    def requested_bytes(self) -> float:
+        """Bytes asked from L2 or sent to it."""
+        return sum(o.requested_bytes for o in (*self.reads, *self.writes))

@@ -1,0 +1,107 @@
+"""Which keys a query sees, and which KV tiles a query tile therefore walks.
+
+Query i of a sequence stands at position p = i + kv_len - q_len. It sees keys lo..hi:
+
+    lo = max(0, p - window + 1)         or 0 without a window
+    hi = p                              under a causal mask
+         min(kv_len - 1, p + window - 1) under a window that is not causal, else kv_len - 1
+"""
+
+import numpy as np
+
+from gpusim.schedules.work import Ints
+from gpusim.spec.attention import Attention, Sequence
+
+
+def first_key(attention: Attention, seq: Sequence, query: Ints) -> Ints:
+    """First key that each query sees."""
+    if attention.window is None:
+        return np.zeros_like(query)
+    return np.maximum(0, query + seq.kv_len - seq.q_len - attention.window + 1)
+
+
+def last_key(attention: Attention, seq: Sequence, query: Ints) -> Ints:
+    """Last key that each query sees."""
+    position = query + seq.kv_len - seq.q_len
+    if attention.causal:
+        return position
+    if attention.window is not None:
+        return np.minimum(seq.kv_len - 1, position + attention.window - 1)
+    return np.full_like(query, seq.kv_len - 1)
+
+
+def block_range(
+    attention: Attention, seq: Sequence, first_query: Ints, last_query: Ints, block_n: int
+) -> tuple[Ints, Ints]:
+    """KV tiles [start, stop) that a tile of queries must visit.
+
+    >>> a = Attention(q_heads=1, kv_heads=1, head_dim=64, sequences=({"q_len": 256, "kv_len": 256},))
+    >>> start, stop = block_range(a, a.sequences[0], np.array([0, 128]), np.array([127, 255]), 64)
+    >>> start.tolist(), stop.tolist()
+    ([0, 0], [2, 4])
+    """
+    start = first_key(attention, seq, first_query) // block_n
+    stop = last_key(attention, seq, last_query) // block_n + 1
+    return start, np.maximum(start, stop)
+
+
+def allowed_pairs(attention: Attention, seq: Sequence) -> int:
+    """(query, key) pairs that the mask allows in one sequence and head, in closed form."""
+    first = seq.kv_len - seq.q_len
+    last = seq.kv_len - 1
+    window = attention.window
+    if attention.causal:
+        highest = _sum(first, last)
+    elif window is not None:
+        # min(kv_len - 1, p + window - 1): linear up to p = kv_len - window, then flat
+        knee = min(max(seq.kv_len - window, first - 1), last)
+        highest = _sum(first, knee) + (knee - first + 1) * (window - 1) + (last - knee) * last
+    else:
+        highest = seq.q_len * last
+    lowest = 0
+    if window is not None:  # max(0, p - window + 1): zero up to p = window - 1
+        start = max(first, window)
+        lowest = _sum(start, last) - (last - start + 1) * (window - 1) if start <= last else 0
+    return highest - lowest + seq.q_len
+
+
+def _sum(first: int, last: int) -> int:
+    """first + ... + last, and 0 if there is none."""
+    return (first + last) * (last - first + 1) // 2 if last >= first else 0
+
+
+def useful_flop(attention: Attention) -> float:
+    """FLOP of QKᵀ and PV over the allowed pairs: 2·(d + dv) a pair and query head."""
+    pairs = sum(s.count * allowed_pairs(attention, s) for s in attention.sequences)
+    return 2.0 * (attention.head_dim + attention.value_dim) * pairs * attention.q_heads
+
+
+def seen_keys(attention: Attention, seq: Sequence) -> int:
+    """Keys of a sequence that any of its queries sees (they form one range)."""
+    ends = np.array([0, seq.q_len - 1])
+    low = first_key(attention, seq, ends)[0]
+    high = last_key(attention, seq, ends)[1]
+    return int(high - low + 1)
+
+
+def q_bytes(attention: Attention) -> float:
+    """Bytes of all queries."""
+    tokens = sum(s.count * s.q_len for s in attention.sequences)
+    return float(tokens * attention.q_heads * attention.head_dim * attention.element_bytes)
+
+
+def o_bytes(attention: Attention) -> float:
+    """Bytes of the whole output."""
+    tokens = sum(s.count * s.q_len for s in attention.sequences)
+    return float(tokens * attention.q_heads * attention.value_dim * attention.output_bytes)
+
+
+def kv_bytes(attention: Attention) -> float:
+    """Bytes of the keys and values that the mask lets any query see."""
+    tokens = sum(s.count * seen_keys(attention, s) for s in attention.sequences)
+    return float(tokens * attention.kv_heads * attention.kv_row_bytes)
+
+
+def compulsory_bytes(attention: Attention) -> float:
+    """Bytes that must cross HBM once when L2 starts cold: Q, the keys and values seen, O."""
+    return q_bytes(attention) + kv_bytes(attention) + o_bytes(attention)

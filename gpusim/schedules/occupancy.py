@@ -1,0 +1,115 @@
+"""How many CTAs of a kernel fit on one SM: NVIDIA's rule, exactly."""
+
+from dataclasses import dataclass
+
+from gpusim.spec.gpu import Gpu
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occupancy:
+    """CTAs per SM, what limits them, and how far each resource would go.
+
+    Attributes:
+        ctas_per_sm: resident CTAs; 0 if not even one fits.
+        warps_per_sm: resident warps.
+        fraction: resident warps over the SM's maximum.
+        limiter: the resource that runs out first ('warps', 'registers', 'shared_memory', 'ctas').
+        limits: CTAs that each resource alone would allow.
+        next_registers: most registers per thread at which one more CTA fits (0: never).
+        next_smem_bytes: most shared memory per CTA at which one more CTA fits (-1: never).
+    """
+
+    ctas_per_sm: int
+    warps_per_sm: int
+    fraction: float
+    limiter: str
+    limits: dict[str, int]
+    next_registers: int
+    next_smem_bytes: int
+
+
+def occupancy(gpu: Gpu, *, threads: int, registers: int, smem_bytes: int = 0) -> Occupancy:
+    """Return the occupancy of a kernel on a GPU.
+
+    The rule of NVIDIA's `cuda_occupancy.h` (CUDA 13.0): registers are given to each warp in units and
+    live in one of the SM's sub-partitions; shared memory is rounded up with the CTA's reserve; the
+    default carve-out is the largest.
+
+    Args:
+        threads: per CTA.
+        registers: per thread.
+        smem_bytes: static plus dynamic, per CTA.
+
+    Raises:
+        ValueError: if threads, registers or smem_bytes are outside what a CTA may ask for.
+    """
+    sm = gpu.sm
+    if not 1 <= threads <= sm.max_threads_per_cta:
+        raise ValueError(f"threads: expected 1 to {sm.max_threads_per_cta}, found {threads}")
+    if not 0 <= registers <= sm.max_registers_per_thread:
+        raise ValueError(f"registers: expected 0 to {sm.max_registers_per_thread}, found {registers}")
+    if smem_bytes < 0:
+        raise ValueError(f"smem_bytes: expected 0 or more, found {smem_bytes}")
+    warps = _warps(threads)
+    limits = {
+        "warps": gpu.max_warps // warps,
+        "registers": register_limit(gpu, threads, registers),
+        "shared_memory": smem_limit(gpu, smem_bytes),
+        "ctas": sm.max_ctas,
+    }
+    limiter = min(limits, key=lambda name: limits[name])
+    ctas = limits[limiter]
+    goal = ctas + 1
+    possible = min(limits["warps"], limits["ctas"]) >= goal
+    return Occupancy(
+        ctas_per_sm=ctas,
+        warps_per_sm=ctas * warps,
+        fraction=ctas * warps / gpu.max_warps,
+        limiter=limiter,
+        limits=limits,
+        next_registers=_most_registers(gpu, threads, goal) if possible else 0,
+        next_smem_bytes=_most_smem(gpu, goal) if possible else -1,
+    )
+
+
+def _warps(threads: int) -> int:
+    return -(-threads // 32)
+
+
+def register_limit(gpu: Gpu, threads: int, registers: int) -> int:
+    """CTAs that the register file allows; each sub-partition holds whole warps only."""
+    sm = gpu.sm
+    warps = _warps(threads)
+    per_warp = -(-registers * 32 // sm.register_unit) * sm.register_unit
+    if per_warp == 0:
+        return gpu.max_warps  # a kernel that uses none is never limited by them
+    whole_rounds = -(-warps // sm.sub_partitions) * sm.sub_partitions
+    if per_warp * whole_rounds > sm.registers:
+        return 0
+    warps_per_partition = sm.registers // sm.sub_partitions // per_warp
+    return sm.sub_partitions * warps_per_partition // warps
+
+
+def smem_limit(gpu: Gpu, smem_bytes: int) -> int:
+    """CTAs that shared memory allows."""
+    sm = gpu.sm
+    if smem_bytes > sm.max_smem_per_cta_bytes:
+        return 0
+    unit = sm.smem_unit_bytes
+    per_cta = -(-(smem_bytes + sm.reserved_smem_per_cta_bytes) // unit) * unit
+    return sm.smem_bytes // per_cta if per_cta else sm.max_ctas
+
+
+def _most_registers(gpu: Gpu, threads: int, ctas: int) -> int:
+    fitting = (
+        r
+        for r in range(gpu.sm.max_registers_per_thread, 0, -1)
+        if register_limit(gpu, threads, r) >= ctas
+    )
+    return next(fitting, 0)
+
+
+def _most_smem(gpu: Gpu, ctas: int) -> int:
+    unit = gpu.sm.smem_unit_bytes
+    share = gpu.sm.smem_bytes // ctas // unit * unit - gpu.sm.reserved_smem_per_cta_bytes
+    return min(share, gpu.sm.max_smem_per_cta_bytes) if share >= 0 else -1

@@ -1,0 +1,48 @@
+"""The choices that a user may take out of a schedule's hands: tiles, warps, stages, splits."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gpusim.errors import SpecError, nearest
+from gpusim.spec.load import validate
+
+Block = Annotated[int, Field(strict=True, ge=16, le=1024, multiple_of=16)]
+
+
+class Tiling(BaseModel):
+    """Overrides of a schedule's own choices; None leaves the choice to the schedule."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    block_m: Block | None = Field(default=None, description="query rows of a tile")
+    block_n: Block | None = Field(default=None, description="keys of a KV tile")
+    num_warps: Annotated[int, Field(strict=True, ge=1, le=32)] | None = Field(
+        default=None, description="warps of a CTA"
+    )
+    stages: Annotated[int, Field(strict=True, ge=1, le=16)] | None = Field(
+        default=None, description="KV tiles in shared memory at once"
+    )
+    num_splits: Annotated[int, Field(strict=True, ge=1, le=256)] | None = Field(
+        default=None, description="parts that the KV range of an output is cut into"
+    )
+    registers: Annotated[int, Field(strict=True, ge=16, le=255)] | None = Field(
+        default=None, description="registers per thread"
+    )
+
+    def known(self) -> dict[str, Any]:
+        """The overrides that were given."""
+        return self.model_dump(exclude_none=True)
+
+
+def tiling_for(schedule: str, options: dict[str, Any], allowed: frozenset[str]) -> Tiling:
+    """Validate options against those that the schedule has.
+
+    Raises:
+        SpecError: for an option that the schedule does not have, or a bad value.
+    """
+    for name in options:
+        if name not in allowed:
+            hint = nearest(name, allowed) or f"; known: {', '.join(sorted(allowed))}"
+            raise SpecError(f"schedule {schedule}: {name}: expected one of its options{hint}")
+    return validate(Tiling, options, f"schedule {schedule}")

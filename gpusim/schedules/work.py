@@ -1,0 +1,88 @@
+"""The work of one launch: a table of distinct work items, and the loops that repeat them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiles:
+    """Columns, a row per distinct work item (an output tile, or a part of one).
+
+    Attributes:
+        steps: main-loop steps.
+        q_start, q_rows: first query row and number of real rows (rows of packed heads count).
+        kv_start, kv_stop: keys that the item walks over.
+        loop_bytes: bytes requested from L2 in the main loop.
+        load_bytes, store_bytes: bytes of the prologue (Q) and the epilogue (O, statistics).
+    """
+
+    steps: Ints
+    q_start: Ints
+    q_rows: Ints
+    kv_start: Ints
+    kv_stop: Ints
+    loop_bytes: Floats
+    load_bytes: Floats
+    store_bytes: Floats
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @staticmethod
+    def concatenate(tables: "list[Tiles]") -> "Tiles":
+        """Stack tables, first on top."""
+        columns = Tiles.__dataclass_fields__
+        return Tiles(**{c: np.concatenate([getattr(t, c) for t in tables]) for c in columns})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Work items in dispatch order, kept as loops over distinct rows.
+
+    Group i is rows `group_rows[i]` starting at `group_first[i]`, repeated `copies[i]` times (sequences
+    alike); the whole is repeated for each of `heads`. The item order is
+
+        heads_inner=False:  for head: for group: for copy: for row     (FA2 grid: m, batch, head)
+        heads_inner=True:   for group: for copy: for head: for row     (FA2 split grid)
+
+    Attributes:
+        tiles: the distinct rows.
+        packed: query heads whose rows share a tile (GQA packing); row r is query r // packed.
+    """
+
+    tiles: Tiles
+    group_first: Ints
+    group_rows: Ints
+    copies: Ints
+    heads: int
+    heads_inner: bool = False
+    packed: int = 1
+
+    @property
+    def counts(self) -> Ints:
+        """How often each distinct row occurs."""
+        return np.repeat(self.copies, self.group_rows) * self.heads
+
+    @property
+    def num_items(self) -> int:
+        """Work items in all."""
+        return int((self.group_rows * self.copies).sum()) * self.heads
+
+    def order(self) -> NDArray[np.int32]:
+        """Row index of every item in dispatch order."""
+        repeats = self.copies * (self.heads if self.heads_inner else 1)
+        blocks = [
+            np.tile(np.arange(first, first + rows, dtype=np.int32), int(n))
+            for first, rows, n in zip(self.group_first, self.group_rows, repeats, strict=True)
+        ]
+        once = np.concatenate(blocks) if blocks else np.empty(0, np.int32)
+        return once if self.heads_inner else np.tile(once, self.heads)
+
+    def total(self, column: Ints | Floats) -> float:
+        """Sum of a column over all items."""
+        return float(np.dot(column, self.counts))

@@ -1,0 +1,1 @@
+"""The declared inputs: frozen, validated, read from YAML."""

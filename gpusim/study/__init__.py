@@ -1,0 +1,1 @@
+"""Runs: one (simulate), and later many."""
