@@ -1,4 +1,4 @@
-"""gpusim predicts what an attention schedule will do on a GPU: occupancy, traffic, runtime, and why.
+"""Predicts what an attention schedule will do on a GPU: occupancy, traffic, runtime, and why.
 
     >>> import gpusim
     >>> gpu = gpusim.load_gpu("a100_sxm_80gb")

@@ -21,3 +21,27 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(str(name), list(valid), n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def excerpt(value: object) -> str:
+    """`value` as YAML has it, on one line, cut off where it is long.
+
+    >>> excerpt("on"), excerpt(None), excerpt(True), len(excerpt("x" * 1000))
+    ("'on'", 'null', 'true', 60)
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return _cut(repr(value), 60)
+
+
+def plain(name: str) -> str:
+    """A name without quotes, on one line, cut off where it is long.
+
+    >>> plain("a\\nb")
+    'a\\\\nb'
+    """
+    return _cut(repr(name)[1:-1], 200)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."

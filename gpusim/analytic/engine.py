@@ -4,11 +4,12 @@ import math
 
 import numpy as np
 
-from gpusim.analytic.bounds import hbm_bound, l2_bound, span_bound
+from gpusim.analytic.bounds import hbm_bound, l2_bound
 from gpusim.machine.account import Timing, launch_result, total_result
 from gpusim.machine.place import Placed, place
 from gpusim.result import Result
 from gpusim.schedules.launch import Launch
+from gpusim.schedules.work import remaining
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 
@@ -35,27 +36,16 @@ def predict_launches(
 
 
 def _timing(placed: Placed) -> Timing:
-    compute = compute_time(placed)
     memory = {"hbm": hbm_bound(placed), "l2": l2_bound(placed)}
     level = max(memory, key=lambda name: memory[name])
-    serial = placed.latency_us * _lockstep_waves(placed)
-    time = max(compute, memory[level] + serial)
-    return Timing(time_us=time, **_causes(placed, time, level if time > compute else "step"))
-
-
-def compute_time(placed: Placed) -> float:
-    """Time if memory were infinitely fast, in us: `_waves`, `_one_wave` or `_many_waves`."""
     if len(placed.units) == 1:
-        return _waves(placed)
-    if placed.launch.work.num_items <= placed.slots:
-        return _one_wave(placed)
-    return _many_waves(placed)
-
-
-def _lockstep_waves(placed: Placed) -> int:
-    """Waves whose start latencies fall together: all of them if the items are equal, else the first."""
-    equal = len(placed.units) == 1
-    return math.ceil(placed.launch.work.num_items / placed.slots) if equal else 1
+        waves = math.ceil(placed.launch.work.num_items / placed.slots)
+        compute, floor = _waves(placed), memory[level] + waves * placed.latency_us
+    elif placed.launch.work.num_items <= placed.slots:
+        compute, floor = _one_wave(placed), memory[level] + placed.latency_us
+    else:
+        compute, floor = _many_waves(placed, 0.0), _many_waves(placed, memory[level])
+    return _account(placed, max(compute, floor), level if floor > compute else "step")
 
 
 def _waves(placed: Placed) -> float:
@@ -87,20 +77,33 @@ def _one_wave(placed: Placed) -> float:
     return placed.latency_us + float((paces @ steps).max())
 
 
-def _many_waves(placed: Placed) -> float:
-    """Unequal items in several waves: throughput of full SMs, and half the longest item as the tail.
+def _many_waves(placed: Placed, memory_us: float) -> float:
+    """Unequal items in several waves: throughput, and the items that start too late to end in it.
 
-    T = (Σ u / rate(k) + n·latency) / slots + longest/2, and at least the longest alone. On A100 the
-    form is as good as a list schedule on measured causal prefill (mean error 3.7 against 3.9 %).
+    Items start in order, at the pace of the whole launch. When one starts, the items before it are
+    on average half done on the other slots; and no item starts before those of the waves before it
+    can have ended. With `after` the work from an item to the end of the order, as a share of all,
+
+        throughput = max((Σ u / rate(k) + n·latency) / slots, memory_us)
+        start      = max(throughput·(1 - after) - half an item's mean time,
+                         whole waves before it · shortest item)
+        T          = max(throughput, max over items (start + latency + u/rate(1)))
     """
-    k = placed.occupancy.ctas_per_sm
-    work = placed.launch.work
-    busy = work.total(placed.units) / placed.rate(k) + work.num_items * placed.latency_us
-    longest = placed.latency_us + float(placed.units.max()) / placed.rate(k)
-    return max(busy / placed.slots + longest / 2, span_bound(placed))
+    work, slots = placed.launch.work, placed.slots
+    full_rate = placed.rate(placed.occupancy.ctas_per_sm)
+    times = placed.latency_us + placed.units / full_rate
+    busy = work.total(times) / slots
+    throughput = max(busy, memory_us + placed.latency_us if memory_us else 0.0)
+    after = remaining(work, times) / work.total(times)
+    before = work.num_items - remaining(work, np.ones(len(times)))
+    start = np.maximum(
+        throughput * (1 - after - slots / work.num_items / 2),
+        before // slots * times.min(),
+    )
+    return max(throughput, float((start + placed.latency_us + placed.units / placed.rate(1)).max()))
 
 
-def _causes(placed: Placed, time: float, winner: str) -> dict[str, object]:
+def _account(placed: Placed, time: float, winner: str) -> Timing:
     """Shares of the slots' time by cause, and residence, for a launch that takes `time`."""
     work = placed.launch.work
     items, slots = work.num_items, placed.slots
@@ -113,8 +116,9 @@ def _causes(placed: Placed, time: float, winner: str) -> dict[str, object]:
     loop = min(room, pace) if winner == "step" else room
     tail = room - loop
     shares = {"cta_latency": latency, winner: loop, "unfilled": unfilled, "tail": tail}
-    return {
-        "shares": shares,
-        "resident_us": (latency + loop) * total,
-        "sm_busy_us": min(items, placed.num_sms) * time * (1 - tail),
-    }
+    return Timing(
+        time_us=time,
+        shares=shares,
+        resident_us=(latency + loop) * total,
+        sm_busy_us=min(items, placed.num_sms) * time * (1 - tail),
+    )

@@ -39,7 +39,7 @@ def gpusim() -> None:
 
 
 def main() -> None:
-    """Run the command line: exit 0, 2 for a mistake of the user (one line), 1 for a failure of ours."""
+    """Run the command line: exit 0; 2 and one line for the user's mistake; 1 for our failure."""
     try:
         status = gpusim.main(standalone_mode=False)
     except SpecError as error:

@@ -12,7 +12,9 @@ from gpusim.cli.output import emit, output_options
 @click.option("--gpu", "gpus", multiple=True, help="GPU name or profile file; default: all.")
 @click.option("--threads", type=int, required=True, help="Threads per CTA.")
 @click.option("--registers", type=int, required=True, help="Registers per thread.")
-@click.option("--smem", type=int, default=0, show_default=True, help="Shared memory per CTA, bytes.")
+@click.option(
+    "--smem", type=int, default=0, show_default=True, help="Shared memory per CTA, bytes."
+)
 @output_options
 def occupancy(
     gpus: tuple[str, ...],

@@ -29,8 +29,8 @@ def simulate(
 ) -> None:
     """Predict each WORKLOAD (a shipped name or a YAML file) for its GPUs and schedules.
 
-    Without --gpu and --schedule, those that the workload names run; if it names none, A100, H100 and
-    RTX 6000 Ada, with every schedule that can take the workload.
+    Without --gpu and --schedule, those that the workload names run; if it names none, A100, H100
+    and RTX 6000 Ada, with every schedule that can take the workload.
     """
     from gpusim.report.table import results_table
     from gpusim.study.simulate import simulate_files

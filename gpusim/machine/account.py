@@ -10,7 +10,7 @@ from gpusim.schedules.mask import compulsory_bytes, useful_flop
 from gpusim.schedules.step import Pipe
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
-from gpusim.units import US_PER_S
+from gpusim.units import US_PER_S, ceil_div
 
 #: What cannot be called the bound of a kernel: nobody waits for it, it is what waiting looks like.
 NOT_A_BOUND = ("tail", "unfilled")
@@ -42,6 +42,7 @@ def launch_result(placed: Placed, timing: Timing, gpu: Gpu) -> LaunchResult:
         breakdown[name] = breakdown.get(name, 0.0) + share * timing.shares.get("step", 0.0)
     breakdown = _normalised(breakdown)
     sm_time = timing.time_us * placed.num_sms
+    resident_warps_us = timing.resident_us * ceil_div(launch.threads, 32)
     return LaunchResult(
         name=launch.name,
         ctas=launch.work.num_items,
@@ -56,7 +57,7 @@ def launch_result(placed: Placed, timing: Timing, gpu: Gpu) -> LaunchResult:
         bound=_winner(breakdown),
         breakdown=breakdown,
         waves=launch.work.num_items / placed.slots,
-        achieved_fraction=timing.resident_us * -(-launch.threads // 32) / (sm_time * gpu.max_warps),
+        achieved_fraction=resident_warps_us / (sm_time * gpu.max_warps),
         sm_busy_fraction=timing.sm_busy_us / sm_time,
         issued_flop=launch.issued_flop,
         hbm_read_bytes=placed.traffic.hbm_read_bytes,

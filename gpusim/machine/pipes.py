@@ -50,15 +50,17 @@ def tensor_rate(gpu: Gpu, path: str, dtype: str) -> float:
     tensor = gpu.tensor
     rates = tensor.wgmma_flop_per_clock if path == "wgmma" else tensor.mma_sync_flop_per_clock
     if dtype not in rates:
-        raise SpecError(f"{gpu.name}: expected a data type with {path} ({', '.join(rates)}), found {dtype}")
+        raise SpecError(
+            f"{gpu.name}: expected a data type with {path} ({', '.join(rates)}), found {dtype}"
+        )
     return rates[dtype] * (1.0 if path == "wgmma" else tensor.mma_sync_achieved_fraction)
 
 
 def step_time(gpu: Gpu, step: Step, *, latency_clocks: float) -> StepTime:
     """Time of one step.
 
-    A part takes as long as its slowest pipe; the parts of a track follow one another. Where the step
-    has matrix parts, they hide all but `overlap.softmax_exposed_fraction` of the others. With
+    A part takes as long as its slowest pipe; the parts of a track follow one another. Where the
+    step has matrix parts, they hide all but `overlap.softmax_exposed_fraction` of the others. With
     m = Σ matrix parts, c = Σ other parts, x = that fraction:
 
         serial = m + x·c                                    (longest track)
@@ -66,8 +68,8 @@ def step_time(gpu: Gpu, step: Step, *, latency_clocks: float) -> StepTime:
         alone  = max(serial + syncs·sync_clocks, chain)
         shared = max(serial / co_resident_gain, floor)      (all tracks together)
 
-    A pipe's total, the floor, is a bound that overlap approaches, not the prediction: two FA2 CTAs on
-    one A100 SM run 1.15 times as fast as one, where the pipe totals would allow 1.48 times.
+    A pipe's total, the floor, is a bound that overlap approaches, not the prediction: two FA2 CTAs
+    on one A100 SM run 1.15 times as fast as one, where the pipe totals would allow 1.48 times.
     """
     times = [[(part, _part_clocks(gpu, step, part)) for part in track] for track in step.tracks]
     has_matrix = step.total(Pipe.TENSOR) > 0

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from gpusim.errors import SpecError
 from gpusim.machine.pipes import StepTime, step_time
 from gpusim.machine.traffic import Traffic, count_traffic
@@ -11,7 +9,7 @@ from gpusim.schedules.launch import Launch
 from gpusim.schedules.occupancy import Occupancy, occupancy
 from gpusim.schedules.work import Floats
 from gpusim.spec.gpu import Gpu
-from gpusim.units import NS_PER_US, US_PER_S
+from gpusim.units import NS_PER_US, US_PER_S, ceil_div
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +82,9 @@ def _occupancy(launch: Launch, gpu: Gpu) -> Occupancy:
         raise SpecError(f"{launch.name} on {gpu.name}: {error}") from error
     if fit.ctas_per_sm == 0:
         raise SpecError(
-            f"{launch.name} on {gpu.name}: expected a CTA that fits on an SM, found one that does not"
-            f" ({launch.threads} threads, {launch.registers} registers, {launch.smem_bytes} bytes of"
-            f" shared memory; limited by {fit.limiter.replace('_', ' ')})"
+            f"{launch.name} on {gpu.name}: expected a CTA that fits on an SM, found"
+            f" {launch.threads} threads of {launch.registers} registers and {launch.smem_bytes}"
+            f" bytes of shared memory; limited by {fit.limiter.replace('_', ' ')}"
         )
     return fit
 
@@ -100,7 +98,7 @@ def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz:
     tiles = launch.work.tiles
     edges = tiles.load_bytes + tiles.store_bytes
     edge_clocks = edges / gpu.l2.bytes_per_clock_per_sm
-    residents = min(fit.ctas_per_sm, -(-launch.work.num_items // gpu.sm.count))
+    residents = min(fit.ctas_per_sm, ceil_div(launch.work.num_items, gpu.sm.count))
     total = tiles.loop_bytes + edges
     return Placed(
         launch=launch,

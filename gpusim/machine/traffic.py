@@ -3,12 +3,12 @@
 One rule everywhere: bytes are found in L2 if fewer than its useful capacity have passed through it
 since they were last touched (LRU by reuse distance):
 
-    miss(x) = clip((x - hit) / (miss - hit), 0, 1)        hit, miss: profile `l2.hit_mib`, `l2.miss_mib`
+    miss(x) = clip((x - hit) / (miss - hit), 0, 1)     (`l2.hit_mib`, `l2.miss_mib`)
 
 It is applied three times: to the first touch of a tensor in a launch (distance back to the launch
-that last touched it, in this call or, when warm, in the replay before), to walks over the same KV by
-CTAs that do not run at the same time, and to writes (a dirty line that the next replay overwrites in
-L2 never reaches HBM).
+that last touched it, in this call or, when warm, in the replay before); to walks over the same KV
+by CTAs that do not run at the same time; and to writes (a dirty line that the next replay
+overwrites in L2 never reaches HBM).
 """
 
 from dataclasses import dataclass
@@ -88,16 +88,16 @@ def _distance(
 ) -> float:
     """Bytes through L2 between the launch that last touched a tensor and its place in launch i.
 
-    Half of each of the two launches lies between, on average; of one that wrote the tensor in a single
-    wave nothing, since all its CTAs store at the end.
+    Half of each of the two launches lies between, on average; of one that wrote the tensor in a
+    single wave nothing, since all its CTAs store at the end.
     """
     history = list(range(i)) if not warm else [*range(i, len(launches)), *range(i)]
-    between = 0.0
+    between: float = 0.0
     for j in reversed(history):
         if _touches(launches[j], name):
             wrote = any(o.name == name for o in launches[j].writes)
             waves_left = max(0.0, 1 - slots[j] / launches[j].work.num_items) if wrote else 1.0
-            return between + feet[i] / 2 + feet[j] / 2 * waves_left
+            return float(between + feet[i] / 2 + feet[j] / 2 * waves_left)
         between += feet[j]
     return float("inf")
 
@@ -113,8 +113,8 @@ def _write_back(
 ) -> float:
     """Share of a written tensor that reaches HBM.
 
-    What a later launch of the call reads goes out only if it is evicted before; a result goes out in
-    the end, unless the next replay overwrites it in L2.
+    What a later launch of the call reads goes out only if it is evicted before; a result goes out
+    in the end, unless the next replay overwrites it in L2.
     """
     for j in range(i + 1, len(launches)):
         if _touches(launches[j], name):
@@ -125,8 +125,8 @@ def _write_back(
 def _repeated_walks(launch: Launch, operand: Operand, gpu: Gpu, slots: int) -> float:
     """HBM bytes of walks over the same stream that come too late to find it in L2.
 
-    CTAs of one wave walk a stream together: one read. With k CTAs a stream in each of g heads (GQA),
-    P CTAs a head over the whole batch and S slots, a stream is walked
+    CTAs of one wave walk a stream together: one read. With k CTAs a stream in each of g heads
+    (GQA), P CTAs a head over the whole batch and S slots, a stream is walked
 
         in a head:   max(1, k/S) times, the stream itself apart
         by heads:    g times if P > S, else max(1, g·P/S) times, one head's tensors apart
@@ -146,4 +146,4 @@ def _repeated_walks(launch: Launch, operand: Operand, gpu: Gpu, slots: int) -> f
     again = operand.unique_bytes * (
         (in_head - 1) * passes * miss(gpu, stream) + (passes - 1) * miss(gpu, head)
     )
-    return min(repeated, again)
+    return float(min(repeated, again))

@@ -63,39 +63,52 @@ def percent(value: float) -> str:
 
 
 def results_table(results: Sequence[Result]) -> str:
-    """A block per workload, a row per GPU and schedule."""
+    """Per workload: a row per GPU and schedule, then where the time of each goes."""
     blocks = []
     for name in dict.fromkeys(r.workload for r in results):
-        table = _table(
-            "GPU|schedule|>time|bound|>TFLOP/s|>HBM GB/s|>CTAs/SM|limiter|>warps|>HBM traffic"
-            "|>x compulsory|>waves|where the time goes",
-            title=name,
-        )
-        for r in results:
-            if r.workload == name:
-                table.add_row(*_result_row(r))
-        blocks.append(render(table))
+        group = [r for r in results if r.workload == name]
+        blocks += [_summary(name, group), _causes(group)]
     return "\n".join(blocks)
 
 
-def _result_row(result: Result) -> list[str]:
-    main = result.main
-    top = list(result.breakdown.items())[:4]
-    return [
-        result.gpu,
-        result.schedule,
-        duration(result.time_us),
-        result.bound,
-        _digits(result.tflops),
-        f"{result.hbm_gb_per_s:.0f}",
-        str(main.ctas_per_sm),
-        main.limiter,
-        percent(main.achieved_fraction),
-        bytes_text(result.hbm_bytes),
-        f"{result.hbm_bytes / result.compulsory_bytes:.2f}",
-        f"{main.waves:.2f}",
-        ", ".join(f"{cause} {percent(share)}" for cause, share in top if share >= 0.005),
-    ]
+def _summary(name: str, results: Sequence[Result]) -> str:
+    table = _table(
+        "GPU|schedule|>time|bound|>TFLOP/s|>HBM GB/s|CTAs/SM (limiter)|>warps|>waves|>tail"
+        "|>HBM traffic|>/ compulsory",
+        title=name,
+    )
+    for result in results:
+        main = result.main
+        table.add_row(
+            result.gpu,
+            result.schedule,
+            duration(result.time_us),
+            result.bound,
+            _digits(result.tflops),
+            f"{result.hbm_gb_per_s:.0f}",
+            f"{main.ctas_per_sm} ({main.limiter})",
+            percent(main.achieved_fraction),
+            f"{main.waves:.2f}",
+            percent(main.breakdown.get("tail", 0.0)),
+            bytes_text(result.hbm_bytes),
+            f"{result.hbm_bytes / result.compulsory_bytes:.2f}",
+        )
+    return render(table)
+
+
+def _causes(results: Sequence[Result]) -> str:
+    """Share of the time by cause, the causes of more than half a per cent, greatest first."""
+    weight: dict[str, float] = {}
+    for result in results:
+        for cause, share in result.breakdown.items():
+            weight[cause] = max(weight.get(cause, 0.0), share)
+    causes = sorted((c for c in weight if weight[c] >= 0.005), key=lambda c: -weight[c])
+    table = _table("|".join(["where the time goes", "", *(f">{cause}" for cause in causes)]))
+    for result in results:
+        shares = [result.breakdown.get(cause, 0.0) for cause in causes]
+        cells = [percent(share) if share >= 0.005 else "" for share in shares]
+        table.add_row(result.gpu, result.schedule, *cells)
+    return render(table)
 
 
 def occupancy_table(found: Mapping[str, Occupancy]) -> str:

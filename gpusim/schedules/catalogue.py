@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gpusim.errors import SpecError, nearest
+from gpusim.errors import SpecError, excerpt, nearest
 from gpusim.schedules.flash2 import flash2
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.split_kv import flash2_split_kv
@@ -31,6 +31,18 @@ SCHEDULES = {
 }
 
 
+def check_choice(name: str, options: dict[str, Any], where: str = "schedule") -> Tiling:
+    """The options of a schedule; `where` is the path that a mistake is reported at.
+
+    Raises:
+        SpecError: for an unknown schedule or option, or a bad value.
+    """
+    if name not in SCHEDULES:
+        hint = nearest(name, SCHEDULES) or f"; known: {', '.join(SCHEDULES)}"
+        raise SpecError(f"{where}: expected a schedule, found {excerpt(name)}{hint}")
+    return tiling_for(options, SCHEDULES[name].options, where)
+
+
 def build_launches(
     name: str, attention: Attention, gpu: Gpu, options: dict[str, Any]
 ) -> tuple[Launch, ...]:
@@ -39,12 +51,9 @@ def build_launches(
     Raises:
         SpecError: for an unknown schedule or option, or a problem that it cannot take.
     """
-    if name not in SCHEDULES:
-        hint = nearest(name, SCHEDULES) or f"; known: {', '.join(SCHEDULES)}"
-        raise SpecError(f"{name}: expected a schedule{hint}")
-    schedule = SCHEDULES[name]
+    tiling = check_choice(name, options)
     _check_types(attention, gpu)
-    return schedule.build(attention, gpu, tiling_for(name, options, schedule.options))
+    return SCHEDULES[name].build(attention, gpu, tiling)
 
 
 def _check_types(attention: Attention, gpu: Gpu) -> None:
@@ -53,5 +62,5 @@ def _check_types(attention: Attention, gpu: Gpu) -> None:
         if dtype not in known:
             have = ", ".join(sorted(known & {"fp16", "bf16", "fp8"}))
             raise SpecError(
-                f"attention.{field}: expected a data type that {gpu.name} has ({have}), found {dtype}"
+                f"attention.{field}: expected a type that {gpu.name} has ({have}), found {dtype}"
             )

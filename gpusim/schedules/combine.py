@@ -15,8 +15,8 @@ REGISTERS = 64
 def combine_launch(attention: Attention, head_dim: int, splits: int) -> Launch:
     """`flash_fwd_splitkv_combine_kernel`: 4, 8 or 16 rows a CTA, a serial walk over the splits.
 
-    Each step reads one split's fp32 partial row and log-sum-exp and waits for it (one load in flight:
-    measured 0.23 us a split on A100, one L2 latency). Source: FlashAttention-2
+    Each step reads one split's fp32 partial row and log-sum-exp and waits for it (one load in
+    flight: measured 0.23 us a split on A100, one L2 latency). Source: FlashAttention-2
     `flash_fwd_launch_template.h`.
     """
     block_m = 4 if head_dim % 128 == 0 else 8 if head_dim % 64 == 0 else 16

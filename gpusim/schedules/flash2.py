@@ -1,4 +1,4 @@
-"""FlashAttention-2, one kernel (Dao 2023, arXiv 2307.08691; `csrc/flash_attn` of flash-attention)."""
+"""FlashAttention-2, one kernel (Dao 2023, arXiv 2307.08691; flash-attention `csrc/flash_attn`)."""
 
 from gpusim.schedules.forward import forward_launch
 from gpusim.schedules.launch import Launch
@@ -15,8 +15,8 @@ HEAD_DIMS = (32, 64, 96, 128, 192, 256)
 def flash2(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch, ...]:
     """One CTA per (query tile, batch, head), keys from high to low, no splits.
 
-    A paged cache is read by the split-KV kernel's tile with one split, as upstream does (`mha_varlen`
-    forces it): 64 query rows, not 128.
+    A paged cache is read by the split-KV kernel's tile with one split, as upstream does
+    (`mha_varlen` forces it): 64 query rows, not 128.
     """
     head_dim = padded_head_dim(attention, "flash2", HEAD_DIMS)
     paged = attention.page_size is not None
@@ -47,8 +47,6 @@ def dense_tile(head_dim: int, gpu: Gpu, *, causal: bool) -> Tile:
         warps = 8
     elif head_dim == 256:
         # A100: one CTA fills the SM. H100 runs two of 96 KB; sm_86/89 hold no more than one.
-        large = (
-            gpu.sm.max_smem_per_cta_bytes >= 128 * 1024 and gpu.sm.smem_bytes < 192 * 1024
-        )
+        large = gpu.sm.max_smem_per_cta_bytes >= 128 * 1024 and gpu.sm.smem_bytes < 192 * 1024
         block_m, warps = (128, 8) if large else (64, 4)
     return Tile(block_m=block_m, block_n=block_n, num_warps=warps, head_dim=head_dim)

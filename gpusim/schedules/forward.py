@@ -8,6 +8,7 @@ from gpusim.schedules.step import attention_step
 from gpusim.schedules.tile import Tile
 from gpusim.schedules.work import Tiles, Work
 from gpusim.spec.attention import BYTES, Attention, Sequence
+from gpusim.units import ceil_div
 
 LSE_BYTES = 4  # one fp32 log-sum-exp a row
 
@@ -15,8 +16,9 @@ LSE_BYTES = 4  # one fp32 log-sum-exp a row
 def packed_heads(attention: Attention) -> int:
     """Query heads that FlashAttention-2 packs into the rows of one tile.
 
-    With one query a sequence, several query heads per KV head and no window, the group's heads become
-    query rows (`seqlenq_ngroups_swapped` in `flash_api.cpp`): K and V are then read once per KV head.
+    With one query a sequence, several query heads per KV head and no window, the group's heads
+    become query rows (`seqlenq_ngroups_swapped` in `flash_api.cpp`): K and V are then read once
+    per KV head.
     """
     swaps = attention.single_query and attention.window is None
     return attention.group_size if swaps else 1
@@ -50,14 +52,9 @@ def forward_launch(attention: Attention, tile: Tile, *, name: str, splits: int =
         registers=tile.registers_per_thread,
         smem_bytes=tile.smem_bytes,
         step=attention_step(
-            block_m=tile.block_m,
-            block_n=tile.block_n,
-            head_dim=tile.head_dim,
-            v_head_dim=tile.head_dim,
-            num_warps=tile.num_warps,
-            kv_bytes=BYTES[attention.cache_dtype],
-            stages=tile.stages,
+            tile,
             matrix_dtype=attention.dtype,
+            kv_element_bytes=BYTES[attention.cache_dtype],
         ),
         work=work,
         reads=(
@@ -88,11 +85,9 @@ def _tiles(attention: Attention, seq: Sequence, tile: Tile, packed: int, splits:
     rows = seq.q_len * packed
     first = np.arange(0, rows, tile.block_m)
     last = np.minimum(first + tile.block_m, rows) - 1
-    start, stop = block_range(
-        attention, seq, first // packed, last // packed, tile.block_n
-    )
+    start, stop = block_range(attention, seq, first // packed, last // packed, tile.block_n)
     if splits > 1:
-        per_split = -(-(-(-seq.kv_len // tile.block_n)) // splits)
+        per_split = ceil_div(ceil_div(seq.kv_len, tile.block_n), splits)
         split_start = (np.arange(splits) * per_split)[:, None]
         start = np.maximum(start, split_start)
         stop = np.maximum(start, np.minimum(stop, split_start + per_split))
@@ -108,7 +103,7 @@ def _tiles(attention: Attention, seq: Sequence, tile: Tile, packed: int, splits:
         q_rows=q_rows,
         kv_start=kv_start,
         kv_stop=kv_stop,
-        loop_bytes=(kv_stop - kv_start) * float(attention.kv_row_bytes),
-        load_bytes=q_rows * float(attention.head_dim * attention.element_bytes),
-        store_bytes=q_rows * float(attention.value_dim * out_bytes + LSE_BYTES),
+        loop_bytes=((kv_stop - kv_start) * attention.kv_row_bytes).astype(np.float64),
+        load_bytes=(q_rows * attention.head_dim * attention.element_bytes).astype(np.float64),
+        store_bytes=(q_rows * (attention.value_dim * out_bytes + LSE_BYTES)).astype(np.float64),
     )

@@ -11,7 +11,7 @@ class Operand:
     """A tensor that a launch reads or writes.
 
     Attributes:
-        name: the same name in two launches is the same tensor (what one writes the next may find in L2).
+        name: the same in two launches for the same tensor (the second may find it in L2).
         unique_bytes: distinct bytes touched.
         requested_bytes: bytes asked from L2, re-reads included.
         heads_per_stream: consecutive heads of the work's loops that read the same bytes (GQA).

@@ -35,8 +35,9 @@ def block_range(
 ) -> tuple[Ints, Ints]:
     """KV tiles [start, stop) that a tile of queries must visit.
 
-    >>> a = Attention(q_heads=1, kv_heads=1, head_dim=64, sequences=({"q_len": 256, "kv_len": 256},))
-    >>> start, stop = block_range(a, a.sequences[0], np.array([0, 128]), np.array([127, 255]), 64)
+    >>> seq = Sequence(q_len=256, kv_len=256)
+    >>> a = Attention(q_heads=1, kv_heads=1, head_dim=64, sequences=(seq,))
+    >>> start, stop = block_range(a, seq, np.array([0, 128]), np.array([127, 255]), 64)
     >>> start.tolist(), stop.tolist()
     ([0, 0], [2, 4])
     """
@@ -47,9 +48,10 @@ def block_range(
 
 def allowed_pairs(attention: Attention, seq: Sequence) -> int:
     """(query, key) pairs that the mask allows in one sequence and head, in closed form."""
-    first = seq.kv_len - seq.q_len
-    last = seq.kv_len - 1
     window = attention.window
+    first, last = seq.kv_len - seq.q_len, seq.kv_len - 1
+    if window is not None and not attention.causal:
+        first = max(first, 1 - window)  # queries further before the first key see nothing
     if attention.causal:
         highest = _sum(first, last)
     elif window is not None:
@@ -57,12 +59,12 @@ def allowed_pairs(attention: Attention, seq: Sequence) -> int:
         knee = min(max(seq.kv_len - window, first - 1), last)
         highest = _sum(first, knee) + (knee - first + 1) * (window - 1) + (last - knee) * last
     else:
-        highest = seq.q_len * last
+        highest = (last - first + 1) * last
     lowest = 0
     if window is not None:  # max(0, p - window + 1): zero up to p = window - 1
         start = max(first, window)
         lowest = _sum(start, last) - (last - start + 1) * (window - 1) if start <= last else 0
-    return highest - lowest + seq.q_len
+    return highest - lowest + last - first + 1
 
 
 def _sum(first: int, last: int) -> int:

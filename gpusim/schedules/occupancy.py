@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gpusim.spec.gpu import Gpu
+from gpusim.units import ceil_div, round_up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +32,9 @@ class Occupancy:
 def occupancy(gpu: Gpu, *, threads: int, registers: int, smem_bytes: int = 0) -> Occupancy:
     """Return the occupancy of a kernel on a GPU.
 
-    The rule of NVIDIA's `cuda_occupancy.h` (CUDA 13.0): registers are given to each warp in units and
-    live in one of the SM's sub-partitions; shared memory is rounded up with the CTA's reserve; the
-    default carve-out is the largest.
+    The rule of NVIDIA's `cuda_occupancy.h` (CUDA 13.0): registers are given to each warp in units
+    and live in one of the SM's sub-partitions; shared memory is rounded up with the CTA's reserve;
+    the carve-out is the largest.
 
     Args:
         threads: per CTA.
@@ -47,7 +48,9 @@ def occupancy(gpu: Gpu, *, threads: int, registers: int, smem_bytes: int = 0) ->
     if not 1 <= threads <= sm.max_threads_per_cta:
         raise ValueError(f"threads: expected 1 to {sm.max_threads_per_cta}, found {threads}")
     if not 0 <= registers <= sm.max_registers_per_thread:
-        raise ValueError(f"registers: expected 0 to {sm.max_registers_per_thread}, found {registers}")
+        raise ValueError(
+            f"registers: expected 0 to {sm.max_registers_per_thread}, found {registers}"
+        )
     if smem_bytes < 0:
         raise ValueError(f"smem_bytes: expected 0 or more, found {smem_bytes}")
     warps = _warps(threads)
@@ -73,17 +76,17 @@ def occupancy(gpu: Gpu, *, threads: int, registers: int, smem_bytes: int = 0) ->
 
 
 def _warps(threads: int) -> int:
-    return -(-threads // 32)
+    return ceil_div(threads, 32)
 
 
 def register_limit(gpu: Gpu, threads: int, registers: int) -> int:
     """CTAs that the register file allows; each sub-partition holds whole warps only."""
     sm = gpu.sm
     warps = _warps(threads)
-    per_warp = -(-registers * 32 // sm.register_unit) * sm.register_unit
+    per_warp = round_up(registers * 32, sm.register_unit)
     if per_warp == 0:
         return gpu.max_warps  # a kernel that uses none is never limited by them
-    whole_rounds = -(-warps // sm.sub_partitions) * sm.sub_partitions
+    whole_rounds = round_up(warps, sm.sub_partitions)
     if per_warp * whole_rounds > sm.registers:
         return 0
     warps_per_partition = sm.registers // sm.sub_partitions // per_warp
@@ -96,7 +99,7 @@ def smem_limit(gpu: Gpu, smem_bytes: int) -> int:
     if smem_bytes > sm.max_smem_per_cta_bytes:
         return 0
     unit = sm.smem_unit_bytes
-    per_cta = -(-(smem_bytes + sm.reserved_smem_per_cta_bytes) // unit) * unit
+    per_cta = round_up(smem_bytes + sm.reserved_smem_per_cta_bytes, unit)
     return sm.smem_bytes // per_cta if per_cta else sm.max_ctas
 
 

@@ -8,6 +8,7 @@ from gpusim.schedules.tile import Tile, padded_head_dim
 from gpusim.schedules.tiling import Tiling
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
+from gpusim.units import ceil_div
 
 HEAD_DIMS = (32, 64, 96, 128, 192, 256)
 
@@ -24,7 +25,7 @@ def flash2_split_kv(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Lau
 
 
 def split_tile(head_dim: int) -> Tile:
-    """64 query rows and 256, 128 or 64 keys by head size, 4 warps (`run_mha_fwd_splitkv_dispatch`)."""
+    """64 query rows, 256, 128 or 64 keys by head size, 4 warps (`run_mha_fwd_splitkv_dispatch`)."""
     block_n = 256 if head_dim <= 64 else 128 if head_dim <= 128 else 64
     return Tile(block_m=64, block_n=block_n, num_warps=4, head_dim=head_dim)
 
@@ -35,7 +36,7 @@ def num_splits(attention: Attention, gpu: Gpu, tile: Tile) -> int:
     if len(q_lens) > 1:
         return 1
     packed = packed_heads(attention)
-    m_blocks = -(-max(q_lens) * packed // tile.block_m)
-    n_blocks = -(-max(s.kv_len for s in attention.sequences) // tile.block_n)
+    m_blocks = ceil_div(max(q_lens) * packed, tile.block_m)
+    n_blocks = ceil_div(max(s.kv_len for s in attention.sequences), tile.block_n)
     total = attention.batch * (attention.q_heads // packed) * m_blocks
     return flash2_num_splits(total, 2 * gpu.sm.count, n_blocks)

@@ -6,8 +6,9 @@ import numpy as np
 def flash2_num_splits(total_m_blocks: int, slots: int, num_n_blocks: int, limit: int = 128) -> int:
     """FlashAttention-2's `num_splits_heuristic` (`flash_api.cpp`).
 
-    One split if the tiles fill 80 % of the slots. Else, of the split counts that change the blocks per
-    split, the smallest whose wave efficiency (T·s/slots over its ceiling) reaches 85 % of the best.
+    One split if the tiles fill 80 % of the slots. Else, of the split counts that change the blocks
+    per split, the smallest whose wave efficiency (T·s/slots over its ceiling) reaches 85 % of the
+    best.
     `slots` is 2·SMs, hard-coded there for CTAs of 128 threads, whether or not two fit.
 
     Llama-3 8B decode at 32k on an A100 (T = 8 KV heads, 216 slots, 256 blocks):

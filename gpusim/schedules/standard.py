@@ -6,7 +6,7 @@ tile of 128x128x32 (CUTLASS' default for 16-bit operands) on the GPU's fastest i
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from gpusim.schedules.tiling import Tiling
 from gpusim.schedules.work import Tiles, Work
 from gpusim.spec.attention import BYTES, Attention
 from gpusim.spec.gpu import Gpu
+from gpusim.units import ceil_div, round_up
 
 BLOCK_K = 32
 SCORE_BYTES = 2
@@ -54,9 +55,9 @@ def standard(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch, ..
         return _gemm(name, gpu, attention, tiling, (block_m, n), _work(items, attention.q_heads))
 
     qk = gemm("qk_gemm", block_n, _qk_items(attention, block_m, block_n))
-    pv_n = min(block_n, -(-attention.value_dim // 16) * 16)
+    pv_n = min(block_n, round_up(attention.value_dim, 16))
     pv = gemm("pv_gemm", pv_n, _pv_items(attention, block_m, pv_n))
-    softmax = _softmax(attention, s_bytes)
+    softmax = _softmax(attention)
     return (
         _with_operands(qk, (("q", q_bytes(attention)), k), ("scores", s_bytes), group),
         _with_operands(softmax, (("scores", s_bytes),), ("weights", s_bytes), 1),
@@ -71,19 +72,24 @@ def _edges(length: int, block: int) -> list[tuple[int, int]]:
 
 
 def _qk_items(attention: Attention, block_m: int, block_n: int) -> Iterator[_Item]:
-    d, steps = attention.head_dim, -(-attention.head_dim // BLOCK_K)
+    d, steps = attention.head_dim, ceil_div(attention.head_dim, BLOCK_K)
     for s in attention.sequences:
         for rows, m in _edges(s.q_len, block_m):
             for keys, n in _edges(s.kv_len, block_n):
                 loads = d * (rows * attention.element_bytes + keys * BYTES[attention.cache_dtype])
                 yield _Item(
-                    s.count * m * n, steps, rows, keys, float(loads), float(rows * keys * SCORE_BYTES)
+                    s.count * m * n,
+                    steps,
+                    rows,
+                    keys,
+                    float(loads),
+                    float(rows * keys * SCORE_BYTES),
                 )
 
 
 def _pv_items(attention: Attention, block_m: int, block_n: int) -> Iterator[_Item]:
     for s in attention.sequences:
-        steps = -(-s.kv_len // BLOCK_K)
+        steps = ceil_div(s.kv_len, BLOCK_K)
         for rows, m in _edges(s.q_len, block_m):
             for columns, n in _edges(attention.value_dim, block_n):
                 row = rows * SCORE_BYTES + columns * BYTES[attention.cache_dtype]
@@ -130,7 +136,7 @@ def _gemm(
     warps, stages = tiling.num_warps or 4, tiling.stages or 3
     path = "wgmma" if gpu.tensor.wgmma_flop_per_clock else "mma_sync"
     elements = (m + n) * BLOCK_K
-    # mma.sync: warps tile 2 x warps/2, each reads its rows and columns. wgmma: one copy of B a group.
+    # mma.sync: warps tile 2 x warps/2, each reads its rows and columns. wgmma: B once a group.
     read = (m + n * max(1, warps // 4)) if path == "wgmma" else (m * warps // 2 + 2 * n)
     parts = [
         Part(
@@ -162,14 +168,14 @@ def _gemm(
     )
 
 
-def _softmax(attention: Attention, s_bytes: float) -> Launch:
-    """One pass over the scores: read a row, scale, mask, max, exp2, sum, write it back in 16 bit."""
+def _softmax(attention: Attention) -> Launch:
+    """One pass over the scores: read a row, scale, mask, max, exp2, sum, write 16 bit."""
 
     def items() -> Iterator[_Item]:
         for s in attention.sequences:
             for rows, n in _edges(s.count * s.q_len, SOFTMAX_ROWS):
                 size = float(rows * s.kv_len * SCORE_BYTES)
-                steps = rows * -(-s.kv_len // SOFTMAX_COLUMNS)
+                steps = rows * ceil_div(s.kv_len, SOFTMAX_COLUMNS)
                 yield _Item(n, steps, rows, s.kv_len, size, size)
 
     columns = float(SOFTMAX_COLUMNS)
@@ -203,8 +209,6 @@ def _with_operands(
     group: int,
 ) -> Launch:
     """Attach the tensors: bytes asked for beyond one pass are shared out by size."""
-    from dataclasses import replace
-
     requested = launch.work.total(launch.work.tiles.loop_bytes)
     unique = sum(size for _, size in reads)
     return replace(

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gpusim.schedules.tile import Tile
+
 
 class Pipe(StrEnum):
     """The execution pipes of an SM. Amounts are FLOP (tensor), results, or bytes (smem)."""
@@ -51,57 +53,41 @@ class Step:
 
 
 def attention_step(
+    tile: Tile,
     *,
-    block_m: int,
-    block_n: int,
-    head_dim: int,
-    v_head_dim: int,
-    num_warps: int,
-    kv_bytes: int = 2,
-    stages: int = 1,
+    matrix_dtype: str,
+    kv_element_bytes: int = 2,
     q_in_registers: bool = False,
-    matrix_dtype: str = "bf16",
 ) -> Step:
     """One KV tile of a FlashAttention-2 style CTA: QKᵀ, online softmax, PV, in one track.
 
     All warps tile the query rows, so each warp reads the whole K and V tile from shared memory.
-    With S = block_m·block_n scores:
+    With S = block_m·block_n scores and d = dv the padded head size:
 
         QKᵀ      tensor 2·S·d FLOP, smem (warps + 1)·block_n·d·2 B (+ block_m·d·2 B for Q)
-        softmax  exp2 S; pack to 16 bit S/2; FP32 scale, max and sum 3·S, rescale O block_m·dv
-        PV       tensor 2·S·dv FLOP, smem (warps + 1)·block_n·dv·2 B
+        softmax  exp2 S; pack to 16 bit S/2; FP32 scale, max and sum 3·S, rescale O block_m·d
+        PV       tensor 2·S·d FLOP, smem (warps + 1)·block_n·d·2 B
 
     An FP8 cache is converted once per element on its way into shared memory (16-bit matrix path).
     Source: FlashAttention-2 `flash_fwd_kernel.h`; the pipe sums give 2.81 us a step for the A100
     split-KV tile 64x128 at d=128, where 2.89 us is measured.
     """
-    scores = block_m * block_n
-    q_bytes = 0 if q_in_registers else block_m * head_dim * 2
-    qk = Part(
-        "qk",
-        {
-            Pipe.TENSOR: 2.0 * scores * head_dim,
-            Pipe.SMEM: (num_warps + 1.0) * block_n * head_dim * 2 + q_bytes,
-        },
-    )
+    dim, rows = tile.head_dim, 2 * tile.head_dim
+    scores = tile.block_m * tile.block_n
+    q_bytes = 0 if q_in_registers else tile.block_m * dim * 2
+    operand_bytes = (tile.num_warps + 1.0) * tile.block_n * dim * 2
+    qk = Part("qk", {Pipe.TENSOR: 2.0 * scores * dim, Pipe.SMEM: operand_bytes + q_bytes})
     softmax = (
         Part("exp2", {Pipe.EXP2: float(scores)}),
         Part("pack", {Pipe.CONVERT: scores / 2}),
-        Part("scale", {Pipe.FP32: 3.0 * scores + block_m * v_head_dim}),
+        Part("scale", {Pipe.FP32: 3.0 * scores + tile.block_m * dim}),
     )
-    pv = Part(
-        "pv",
-        {
-            Pipe.TENSOR: 2.0 * scores * v_head_dim,
-            Pipe.SMEM: (num_warps + 1.0) * block_n * v_head_dim * 2,
-        },
-    )
-    row = head_dim + v_head_dim
-    unpack = () if kv_bytes == 2 else (Part("unpack", {Pipe.CONVERT: float(block_n * row)}),)
+    pv = Part("pv", {Pipe.TENSOR: 2.0 * scores * dim, Pipe.SMEM: operand_bytes})
+    unpack = Part("unpack", {Pipe.CONVERT: float(tile.block_n * rows)})
     return Step(
-        tracks=((*unpack, qk, *softmax, pv),),
+        tracks=((*((unpack,) if kv_element_bytes == 1 else ()), qk, *softmax, pv),),
         matrix_dtype=matrix_dtype,
-        load_bytes=float(block_n * row * kv_bytes),
+        load_bytes=float(tile.block_n * rows * kv_element_bytes),
         loads=2,
-        stages=stages,
+        stages=tile.stages,
     )

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from gpusim.errors import SpecError
 from gpusim.schedules.tiling import Tiling
 from gpusim.spec.attention import Attention
+from gpusim.units import round_up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
-    """Query rows and keys of a tile, the warps that work on it, KV stages, and the padded head size."""
+    """Query rows and keys of a tile, its warps, its KV stages, and the padded head size."""
 
     block_m: int
     block_n: int
@@ -40,7 +41,7 @@ class Tile:
             return self.registers
         scores = self.block_m * self.block_n
         accumulators = scores + scores // 2 + self.block_m * self.head_dim
-        return min(255, -(-(accumulators // self.threads + 80) // 8) * 8)
+        return min(255, round_up(accumulators // self.threads + 80, 8))
 
     def overridden(self, tiling: Tiling) -> "Tile":
         """This tile with the user's choices in place of its own."""

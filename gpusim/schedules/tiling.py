@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gpusim.errors import SpecError, nearest
-from gpusim.spec.load import validate
+from gpusim.errors import SpecError, nearest, plain
+from gpusim.spec.validate import validate
 
 Block = Annotated[int, Field(strict=True, ge=16, le=1024, multiple_of=16)]
 
@@ -35,8 +35,8 @@ class Tiling(BaseModel):
         return self.model_dump(exclude_none=True)
 
 
-def tiling_for(schedule: str, options: dict[str, Any], allowed: frozenset[str]) -> Tiling:
-    """Validate options against those that the schedule has.
+def tiling_for(options: dict[str, Any], allowed: frozenset[str], where: str) -> Tiling:
+    """Validate options against those that the schedule has; `where` is the path of the schedule.
 
     Raises:
         SpecError: for an option that the schedule does not have, or a bad value.
@@ -44,5 +44,5 @@ def tiling_for(schedule: str, options: dict[str, Any], allowed: frozenset[str]) 
     for name in options:
         if name not in allowed:
             hint = nearest(name, allowed) or f"; known: {', '.join(sorted(allowed))}"
-            raise SpecError(f"schedule {schedule}: {name}: expected one of its options{hint}")
-    return validate(Tiling, options, f"schedule {schedule}")
+            raise SpecError(f"{where}.{plain(name)}: expected an option of the schedule{hint}")
+    return validate(Tiling, options, where, join=".")

@@ -44,8 +44,8 @@ class Tiles:
 class Work:
     """Work items in dispatch order, kept as loops over distinct rows.
 
-    Group i is rows `group_rows[i]` starting at `group_first[i]`, repeated `copies[i]` times (sequences
-    alike); the whole is repeated for each of `heads`. The item order is
+    Group i is rows `group_rows[i]` starting at `group_first[i]`, repeated `copies[i]` times
+    (sequences alike); the whole is repeated for each of `heads`. The item order is
 
         heads_inner=False:  for head: for group: for copy: for row     (FA2 grid: m, batch, head)
         heads_inner=True:   for group: for copy: for head: for row     (FA2 split grid)
@@ -86,3 +86,15 @@ class Work:
     def total(self, column: Ints | Floats) -> float:
         """Sum of a column over all items."""
         return float(np.dot(column, self.counts))
+
+
+def remaining(work: Work, amount: Floats) -> Floats:
+    """Sum of `amount` from each row's last item (included) to the end of the order."""
+    ends = np.cumsum(amount)
+    first, rows = work.group_first, work.group_rows
+    group_end = ends[first + rows - 1]
+    group_sum = group_end - ends[first] + amount[first]
+    inner = work.heads if work.heads_inner else 1
+    total = group_sum * work.copies * inner
+    later = total[::-1].cumsum()[::-1] - total
+    return np.repeat(group_end + later, rows) - ends + amount

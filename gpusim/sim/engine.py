@@ -49,7 +49,7 @@ def simulate_launches(
     start = 0.0
     for index, placed in enumerate(place(launches, gpu, load=load, warm=l2 == "warm")):
         start += gpu.launch.graph_us
-        run = _LaunchRun(placed, merge=merge and not trace)
+        run = _LaunchRun(placed, merge=merge and not trace, trace=trace)
         run.execute()
         results.append(launch_result(placed, run.timing(), gpu))
         if trace:
@@ -63,7 +63,7 @@ def simulate_launches(
 class _LaunchRun:
     """One launch in the making: a process per slot that pulls work items until none is left."""
 
-    def __init__(self, placed: Placed, *, merge: bool) -> None:
+    def __init__(self, placed: Placed, *, merge: bool, trace: bool) -> None:
         self.placed = placed
         self.env = simpy.Environment()
         per_sm = placed.occupancy.ctas_per_sm
@@ -74,8 +74,11 @@ class _LaunchRun:
             placed.hbm_bandwidth,
             placed.l2_bandwidth,
         )
-        self.merge = merge
+        self.merge, self.trace = merge, trace
         self.raw_spans: list[tuple[int, int, int, float, float, float]] = []
+        pace = np.where(placed.units > 0, placed.units, 1.0)
+        columns = (placed.units, placed.hbm_bytes / pace, placed.l2_bytes / pace)
+        self._rows = list(zip(*(column.tolist() for column in columns), strict=True))
         self._residents = [0] * placed.num_sms
         self._busy_since = [0.0] * placed.num_sms
         self._sm_busy_us = 0.0
@@ -115,18 +118,19 @@ class _LaunchRun:
     def _slot(
         self, sm: int, slot: int, items: Iterator[tuple[int, int, int]]
     ) -> Generator[simpy.Event, Any, None]:
-        env, placed, begin = self.env, self.placed, self.stepping.begin
-        latency = placed.latency_us
-        units, hbm, l2 = (x.tolist() for x in (placed.units, placed.hbm_bytes, placed.l2_bytes))
+        env, rows, enter = self.env, self._rows, self.stepping.enter
+        latency = self.placed.latency_us
         self._enter(sm)
         for first, row, count in items:
             start = env.now
-            yield env.timeout(latency * count)
-            loop = env.now
-            steps = units[row]
-            if steps > 0.0:
-                yield begin(sm, steps * count, hbm[row] * count, l2[row] * count)
-            self.raw_spans.append((sm, slot, first, start, loop, env.now)) if not self.merge else None
+            steps, hbm_step, l2_step = rows[row]
+            delay = latency * count
+            if steps:
+                yield enter(sm, delay, steps * count, hbm_step, l2_step)
+            else:
+                yield env.timeout(delay)
+            if self.trace:
+                self.raw_spans.append((sm, slot, first, start, start + delay, env.now))
             self._resident_us += env.now - start
         self._leave(sm)
 

@@ -2,24 +2,45 @@
 
 from collections.abc import Callable
 from heapq import heappop, heappush
+from operator import itemgetter
 
 from simpy import Environment, Event
 
-#: Completions closer than this share of a step are taken as one instant; below float noise of a run.
+#: Ends closer than this (us) are one instant; it is above the rounding of a run's clock.
 SAME_INSTANT = 1e-9
+
+#: A CTA in its loop: progress of its SM at its end, order of arrival, HBM and L2 bytes a step, end.
+_Resident = tuple[float, int, float, float, Event]
+
+
+class _Sm:
+    """One SM: who is in the loop, the steps each has made since it was last empty, and demand."""
+
+    __slots__ = ("demand_hbm", "demand_l2", "progress", "residents", "touched", "version")
+
+    def __init__(self) -> None:
+        self.residents: list[_Resident] = []
+        self.progress = self.touched = 0.0
+        self.demand_hbm = self.demand_l2 = 0.0
+        self.version = 0
 
 
 class Stepping:
     """Rate-sharing of all CTAs of a launch that are in their main loop.
 
-    On an SM with n such CTAs each makes `rate[n]` steps per us. Over the whole GPU, all of them slow
-    down by one factor when what they ask of HBM or L2 exceeds its bandwidth:
+    On an SM with n such CTAs each makes `rate[n]` steps per us. Over the whole GPU, all of them
+    slow down by one factor when what they ask of HBM or L2 exceeds its bandwidth:
 
-        scale = min(1, HBM bandwidth / Σ rate·HBM bytes a step, L2 bandwidth / Σ rate·L2 bytes a step)
+        scale = min(1, HBM bandwidth / Σ rate·HBM bytes a step,
+                       L2 bandwidth / Σ rate·L2 bytes a step)
 
-    Since that factor is common, progress is kept in a virtual time that runs `scale` times as fast as
-    the clock: a CTA's end is fixed in virtual time until its own SM changes, whatever the others do,
-    and only the earliest end needs an event.
+    Since that factor is common, progress is kept in a virtual time that runs `scale` times as fast
+    as the clock: a CTA's end is fixed in virtual time until its own SM changes, whatever the others
+    do, and only the earliest end needs an event.
+
+    Attributes:
+        resident_us: time in the loop, summed over CTAs.
+        saturated_us: the part of it during which 'hbm' or 'l2' held all back.
     """
 
     def __init__(
@@ -31,132 +52,132 @@ class Stepping:
         l2_bandwidth: float,
     ) -> None:
         self.env = env
-        self.saturated_us = {"hbm": 0.0, "l2": 0.0}
         self.resident_us = 0.0
+        self.saturated_us = {"hbm": 0.0, "l2": 0.0}
         self._rate = rate
-        self._bandwidths = (hbm_bandwidth, l2_bandwidth)
-        # per SM: residents as [target progress, order, hbm a step, l2 a step, event], progress made, when
-        self._residents: list[list[tuple[float, int, float, float, Event]]] = [
-            [] for _ in range(num_sms)
-        ]
-        self._progress = [0.0] * num_sms
-        self._touched = [0.0] * num_sms
-        self._version = [0] * num_sms
-        self._ends: list[tuple[float, int, int]] = []
+        self._us_per_hbm_byte = 1 / hbm_bandwidth
+        self._us_per_l2_byte = 1 / l2_bandwidth
+        self._sms = [_Sm() for _ in range(num_sms)]
+        self._ends: list[tuple[float, int, int]] = []  # (virtual time, SM, its version then)
         self._hbm = self._l2 = 0.0
         self._count = self._order = 0
         self._virtual = self._now = 0.0
         self._scale = 1.0
-        self._armed: Event | None = None
-        self._armed_at = -1.0
-        self._wake_callback: Callable[[Event], None] = self._wake
+        self._timer: Event | None = None
+        self._timer_end = 0.0
+        self._on_timer: Callable[[Event], None] = self._wake
 
-    def begin(self, sm: int, steps: float, hbm_bytes: float, l2_bytes: float) -> Event:
-        """Start a CTA's main loop; the event succeeds when its steps are done."""
-        event = Event(self.env)
-        self._advance()
-        self._order += 1
-        residents = self._residents[sm]
-        self._settle(sm, len(residents))
-        entry = (self._progress[sm] + steps, self._order, hbm_bytes / steps, l2_bytes / steps, event)
-        self._change(sm, residents, entry, None)
-        self._rearm()
-        return event
+    def enter(self, sm: int, delay: float, steps: float, hbm_step: float, l2_step: float) -> Event:
+        """Let a CTA into its main loop on an SM after a delay; the event succeeds at its end.
+
+        Args:
+            sm: where it is resident.
+            delay: us before its loop, in which it asks nothing of anyone.
+            steps: steps of its loop; above 0.
+            hbm_step, l2_step: bytes that each step asks of HBM and of L2.
+        """
+        end = Event(self.env)
+        state = self._sms[sm]
+
+        def begin(_: Event) -> None:
+            self._advance()
+            self._settle(state)
+            self._order += 1
+            self._count += 1
+            state.residents.append((state.progress + steps, self._order, hbm_step, l2_step, end))
+            self._changed(sm, state)
+            self._set_timer()
+
+        self.env.timeout(delay).callbacks.append(begin)
+        return end
 
     def _advance(self) -> None:
         """Bring virtual time, and the books of saturation, up to the clock."""
         now = self.env.now
         elapsed = now - self._now
         if elapsed > 0.0:
-            scale = self._scale
-            self._virtual += elapsed * scale
             self._now = now
+            self._virtual += elapsed * self._scale
             stay = elapsed * self._count
             self.resident_us += stay
-            if scale < 1.0:
-                hbm, l2 = self._bandwidths
-                level = "hbm" if self._hbm * l2 >= self._l2 * hbm else "l2"
-                self.saturated_us[level] += stay
+            if self._scale < 1.0:
+                hbm = self._hbm * self._us_per_hbm_byte >= self._l2 * self._us_per_l2_byte
+                self.saturated_us["hbm" if hbm else "l2"] += stay
 
-    def _settle(self, sm: int, n: int) -> None:
+    def _settle(self, state: _Sm) -> None:
         """Bring one SM's progress up to virtual time."""
-        if n:
-            self._progress[sm] += (self._virtual - self._touched[sm]) * self._rate[n]
-        else:
-            self._progress[sm] = 0.0
-        self._touched[sm] = self._virtual
+        n = len(state.residents)
+        elapsed = self._virtual - state.touched
+        state.progress = state.progress + elapsed * self._rate[n] if n else 0.0
+        state.touched = self._virtual
 
-    def _change(
-        self,
-        sm: int,
-        residents: list[tuple[float, int, float, float, Event]],
-        added: tuple[float, int, float, float, Event] | None,
-        removed: tuple[float, int, float, float, Event] | None,
-    ) -> None:
-        """Add or remove a CTA of an SM; its demand and the time of its next end follow."""
-        rate = self._rate
-        old = rate[len(residents)]
-        for entry in residents:
-            self._hbm -= old * entry[2]
-            self._l2 -= old * entry[3]
-        if added is not None:
-            residents.append(added)
-            self._count += 1
-        else:
-            assert removed is not None  # callers give one of the two
-            residents.remove(removed)
-            self._count -= 1
+    def _changed(self, sm: int, state: _Sm) -> None:
+        """After a CTA came or went: the SM's demand, and the time of its next end."""
+        self._hbm -= state.demand_hbm
+        self._l2 -= state.demand_l2
+        state.version += 1
+        residents = state.residents
         n = len(residents)
-        self._version[sm] += 1
         if n:
-            new = rate[n]
+            rate = self._rate[n]
+            hbm = l2 = 0.0
             for entry in residents:
-                self._hbm += new * entry[2]
-                self._l2 += new * entry[3]
-            first = min(residents)[0] if n > 1 else residents[0][0]
-            end = self._virtual + (first - self._progress[sm]) / new
-            heappush(self._ends, (end, sm, self._version[sm]))
-        if not self._count:  # no rounding carries over an idle moment
-            self._hbm = self._l2 = 0.0
+                hbm += entry[2]
+                l2 += entry[3]
+            state.demand_hbm = hbm * rate
+            state.demand_l2 = l2 * rate
+            self._hbm += state.demand_hbm
+            self._l2 += state.demand_l2
+            first = residents[0] if n == 1 else min(residents)
+            end = self._virtual + (first[0] - state.progress) / rate
+            heappush(self._ends, (end, sm, state.version))
+        else:
+            state.demand_hbm = state.demand_l2 = 0.0
+            if not self._count:  # no rounding carries over an idle moment
+                self._hbm = self._l2 = 0.0
 
-    def _rearm(self) -> None:
-        """Set the one timer to the earliest end."""
-        hbm, l2 = self._bandwidths
-        load = max(self._hbm / hbm, self._l2 / l2)
+    def _set_timer(self) -> None:
+        """Set the one timer to the earliest end, at the pace that the demand allows."""
+        load = max(self._hbm * self._us_per_hbm_byte, self._l2 * self._us_per_l2_byte)
         scale = 1.0 / load if load > 1.0 else 1.0
-        ends, version = self._ends, self._version
-        while ends and version[ends[0][1]] != ends[0][2]:
+        ends, sms = self._ends, self._sms
+        while ends and sms[ends[0][1]].version != ends[0][2]:
             heappop(ends)
         if not ends:
-            self._armed = None
-            self._scale = scale
-            return
-        end = ends[0][0]
-        if end == self._armed_at and scale == self._scale and self._armed is not None:
-            return
+            self._timer = None
+        elif ends[0][0] != self._timer_end or scale != self._scale or self._timer is None:
+            self._timer_end = end = ends[0][0]
+            wait = (end - self._virtual) / scale
+            self._timer = timer = self.env.timeout(wait if wait > 0.0 else 0.0)
+            timer.callbacks.append(self._on_timer)
         self._scale = scale
-        self._armed_at = end
-        self._armed = timer = self.env.timeout(max(0.0, end - self._virtual) / scale)
-        timer.callbacks.append(self._wake_callback)
 
     def _wake(self, timer: Event) -> None:
-        if timer is not self._armed:
-            return
-        self._armed = None
+        """End all CTAs that are due, the first of every SM before the second of any.
+
+        The slots take their next items in this order, so that a wave whose CTAs end together is
+        followed by one spread breadth-first over the SMs, like the first.
+        """
+        if timer is not self._timer:
+            return  # overtaken by a change
+        self._timer = None
         self._advance()
-        self._virtual = max(self._virtual, self._armed_at)
-        ends, version = self._ends, self._version
-        while ends:
-            end, sm, number = ends[0]
-            if version[sm] != number:
-                heappop(ends)
-            elif end <= self._virtual + SAME_INSTANT:
-                heappop(ends)
-                residents = self._residents[sm]
-                self._settle(sm, len(residents))
-                done = min(residents)
-                self._change(sm, residents, None, done)
-                done[4].succeed()
-            else:
-                break
-        self._rearm()
+        if self._virtual < self._timer_end:
+            self._virtual = self._timer_end
+        due = self._virtual + SAME_INSTANT
+        ends, sms = self._ends, self._sms
+        left: list[tuple[int, int, Event]] = []
+        while ends and ends[0][0] <= due:
+            _, sm, version = heappop(ends)
+            state = sms[sm]
+            if state.version == version:
+                self._settle(state)
+                done = min(state.residents)
+                state.residents.remove(done)
+                self._count -= 1
+                self._changed(sm, state)
+                left.append((len(state.residents), sm, done[4]))
+        # Slots freed at one instant are refilled like an empty GPU: the emptiest SMs first.
+        for _, _, event in sorted(left, key=lambda end: end[:2]):
+            event.succeed()
+        self._set_timer()

@@ -18,7 +18,7 @@ Tokens = Annotated[int, Field(strict=True, ge=1, le=MAX_TOKENS)]
 
 
 class Sequence(BaseModel):
-    """`count` sequences alike: `q_len` new queries that attend to `kv_len` keys (themselves included)."""
+    """`count` sequences alike: `q_len` new queries over `kv_len` keys, their own included."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,7 +31,8 @@ class Attention(BaseModel):
     """One attention call over a batch of ragged sequences.
 
     MHA, GQA and MQA are head counts; prefill, decode, chunked prefill and speculative verification
-    are lengths. Queries are the last `q_len` of `kv_len` positions (the mask is aligned bottom right).
+    are lengths. Queries are the last `q_len` of `kv_len` positions (the mask is aligned bottom
+    right).
     `window` is the number of keys that a query sees, itself included, on each side that the causal
     mask leaves open.
     """
@@ -60,8 +61,8 @@ class Attention(BaseModel):
         for i, s in enumerate(self.sequences):
             if self.causal and s.q_len > s.kv_len:
                 raise ValueError(
-                    f"sequences[{i}].kv_len: expected at least q_len ({s.q_len}) under a causal mask,"
-                    f" found {s.kv_len}"
+                    f"sequences[{i}].kv_len: expected at least q_len ({s.q_len}) under a causal"
+                    f" mask, found {s.kv_len}"
                 )
         if self.batch > MAX_SEQUENCES:
             raise ValueError(

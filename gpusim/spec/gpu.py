@@ -1,20 +1,41 @@
 """A GPU as the model sees it: limits, rates, capacities and costs, every one with its source.
 
 Rates are per SM and per SM clock unless the key says otherwise. In `hardware/*.yaml` each number is
-written `{value: ..., kind: ..., source: ...}`; `gpusim.spec.load` keeps the kind and source apart in
-`Gpu.provenance`, so that code reads plain numbers.
+written `{value: ..., kind: ..., source: ...}`; `gpusim.spec.load` keeps the kind and source apart
+in `Gpu.provenance`, so that code reads plain numbers.
 """
 
 from enum import StrEnum
 from functools import reduce
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(gt=0)]
+from gpusim.errors import nearest
+
+#: Numbers beyond these limits are taken for mistakes; within them no prediction overflows.
+SMALLEST, LARGEST = 1e-3, 1e6
+MAX_COUNT = 2**24
+MATRIX_TYPES = ("fp16", "bf16", "fp8", "tf32", "int8")
+
+
+def _of_matrix_types(rates: dict[str, float]) -> dict[str, float]:
+    for name in rates:
+        if name not in MATRIX_TYPES:
+            hint = nearest(name, MATRIX_TYPES) or f"; known: {', '.join(MATRIX_TYPES)}"
+            raise ValueError(f"{name}: expected a data type{hint}")
+    return rates
+
+
+Positive = Annotated[float, Field(strict=True, ge=SMALLEST, le=LARGEST, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(strict=True, ge=0, le=LARGEST, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(strict=True, ge=SMALLEST, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(strict=True, ge=1, le=MAX_COUNT)]
+Rates = Annotated[
+    dict[str, Positive],
+    AfterValidator(_of_matrix_types),
+    Field(json_schema_extra={"propertyNames": {"enum": list(MATRIX_TYPES)}}),
+]
 
 
 class Kind(StrEnum):
@@ -40,8 +61,8 @@ class Provenance(_Frozen):
 class Sm(_Frozen):
     """Per-SM limits that decide occupancy (NVIDIA's `cuda_occupancy.h`)."""
 
-    count: Count
-    max_threads: Count
+    count: Annotated[Count, Field(le=4096)]
+    max_threads: Annotated[Count, Field(ge=32)]
     max_ctas: Count
     max_threads_per_cta: Count
     registers: Count
@@ -50,7 +71,7 @@ class Sm(_Frozen):
     sub_partitions: Count
     smem_bytes: Count = Field(description="largest shared-memory carve-out of an SM")
     max_smem_per_cta_bytes: Count = Field(description="opt-in limit of one CTA")
-    reserved_smem_per_cta_bytes: Annotated[int, Field(ge=0)]
+    reserved_smem_per_cta_bytes: Annotated[int, Field(strict=True, ge=0, le=MAX_COUNT)]
     smem_unit_bytes: Count
 
 
@@ -66,9 +87,9 @@ class Clock(_Frozen):
 class Tensor(_Frozen):
     """Dense matrix rates by instruction path and data type, in FLOP per clock per SM (MAC = 2)."""
 
-    mma_sync_flop_per_clock: dict[str, Positive]
+    mma_sync_flop_per_clock: Rates
     mma_sync_achieved_fraction: Fraction = Field(description="share of that rate kernels reach")
-    wgmma_flop_per_clock: dict[str, Positive] = Field(default_factory=dict)
+    wgmma_flop_per_clock: Rates = Field(default_factory=dict)
 
 
 class Pipes(_Frozen):
@@ -83,7 +104,7 @@ class Pipes(_Frozen):
 
 
 class L2(_Frozen):
-    """The L2 cache. A replay whose reuse distance is below `hit_mib` hits, above `miss_mib` misses."""
+    """The L2 cache. Reuse within `hit_mib` hits; beyond `miss_mib` it misses."""
 
     capacity_mib: Positive
     hit_mib: Positive
@@ -92,6 +113,14 @@ class L2(_Frozen):
     bytes_per_clock_per_sm: Positive = Field(description="an SM's share when all SMs load")
     port_bytes_per_clock_per_sm: Positive = Field(description="what one SM can take at most")
     latency_clocks: Positive
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.miss_mib <= self.hit_mib:
+            raise ValueError(
+                f"miss_mib: expected more than hit_mib ({self.hit_mib:g}), found {self.miss_mib:g}"
+            )
+        return self
 
 
 class Hbm(_Frozen):
@@ -125,7 +154,9 @@ class Overlap(_Frozen):
     softmax_exposed_fraction: Fraction = Field(
         description="CUDA-core time of a step that its own tensor work does not hide"
     )
-    co_resident_gain: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
+    co_resident_gain: Annotated[
+        float, Field(strict=True, ge=1, le=LARGEST, allow_inf_nan=False)
+    ] = Field(
         description="SM throughput with several CTAs over one CTA alone"
     )
 
@@ -155,7 +186,7 @@ class Link(_Frozen):
 class Gpu(_Frozen):
     """One GPU profile: frozen numbers, and where each comes from."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1, max_length=200)]
     description: str
     architecture: Literal["sm_80", "sm_86", "sm_89", "sm_90"]
     sm: Sm

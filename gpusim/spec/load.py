@@ -2,16 +2,17 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from gpusim.errors import SpecError, nearest
+from gpusim.errors import SpecError, excerpt, nearest, plain
 from gpusim.spec.gpu import Gpu
+from gpusim.spec.validate import validate
 from gpusim.spec.workload import Workload
 from gpusim.spec.yaml_file import read_mapping
 
-M = TypeVar("M", bound=BaseModel)
+#: Keys of a number in a profile, and how many profiles may extend one another.
+LEAF = {"value", "kind", "source"}
+MAX_BASES = 8
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -30,20 +31,20 @@ def find(name_or_path: str | Path, kind: str) -> Path:
     Raises:
         SpecError: if there is neither; it names the nearest shipped name.
     """
-    text = str(name_or_path)
+    text, path = str(name_or_path), Path(name_or_path)
     known = shipped(kind)
     if text in known:
         return known[text]
-    path = Path(name_or_path)
-    if path.suffix in {".yaml", ".yml"} or "/" in text:
+    try:
         if path.is_file():
             return path
-        raise SpecError(f"{path}: expected a readable file, found none{nearest(path.stem, known)}")
-    if path.is_file():
-        return path
+        found = "a folder" if path.is_dir() else "neither"
+    except OSError as error:
+        found = f"neither ({error.strerror})"
     what = "GPU" if kind == "hardware" else "workload"
-    hint = nearest(text, known) or f"; known: {', '.join(known)}"
-    raise SpecError(f"{text}: expected a {what} name or a file{hint}")
+    hint = nearest(path.stem, known) or f"; known: {', '.join(known)}"
+    name = plain(text)
+    raise SpecError(f"{name}: expected a {what} name or a file, found {found}{hint}")
 
 
 def load_gpu(name_or_path: str | Path) -> Gpu:
@@ -52,7 +53,8 @@ def load_gpu(name_or_path: str | Path) -> Gpu:
     Raises:
         SpecError: if there is no such profile, or a number in it is malformed or has no source.
     """
-    return _gpu_from(find(name_or_path, "hardware").resolve())
+    known = shipped("hardware").get(str(name_or_path))
+    return _shipped_gpu(known) if known else _gpu_from(find(name_or_path, "hardware"))
 
 
 def load_workload(name_or_path: str | Path) -> Workload:
@@ -62,114 +64,86 @@ def load_workload(name_or_path: str | Path) -> Workload:
         SpecError: if the file is missing or does not validate.
     """
     path = find(name_or_path, "workloads")
-    return validate(Workload, read_mapping(path), path)
+    document = read_mapping(path)
+    attention = document.get("attention")
+    if isinstance(attention, dict) and "sequences" in attention:
+        raise SpecError(f"{path}: attention.sequences: expected beside attention, found inside it")
+    return validate(Workload, document, path)
 
 
 @cache
+def _shipped_gpu(path: Path) -> Gpu:
+    return _gpu_from(path)
+
+
 def _gpu_from(path: Path) -> Gpu:
     document = _extended(path, seen=())
     provenance: dict[str, Any] = {}
-    values = _strip_sources(document, "", provenance, path)
+    try:
+        values = _without_sources(document, "", provenance)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from error
     return validate(Gpu, values | {"provenance": provenance}, path)
 
 
 def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     """Return the file's mapping laid over the profile that it extends."""
     document = read_mapping(path)
-    base_name = document.pop("extends", None)
-    if base_name is None:
+    if "extends" not in document:
         return document
-    if not isinstance(base_name, str):
-        raise SpecError(f"{path}: extends: expected a GPU name, found {base_name!r}")
-    beside = path.parent / base_name
-    base_path = beside if beside.is_file() else find(base_name, "hardware")
-    if base_path.resolve() in (path.resolve(), *seen):
-        raise SpecError(f"{path}: extends: expected another profile, found a circle")
-    return _merged(_extended(base_path, (*seen, path.resolve())), document)
+    name = document.pop("extends")
+    if not isinstance(name, str):
+        raise SpecError(f"{path}: extends: expected a GPU name or a file, found {excerpt(name)}")
+    if "name" not in document:
+        raise SpecError(f"{path}: name: expected a value, found none")
+    seen = (*seen, path.resolve())
+    try:
+        base = find(path.parent / name if _beside(path, name) else name, "hardware")
+    except SpecError as error:
+        raise SpecError(f"{path}: extends: {error}") from error
+    if base.resolve() in seen:
+        raise SpecError(f"{path}: extends: expected another profile, found a circle to {name}")
+    if len(seen) > MAX_BASES:
+        raise SpecError(f"{path}: extends: expected at most {MAX_BASES} profiles in a row")
+    return _merged(_extended(base, seen), document)
+
+
+def _beside(path: Path, name: str) -> bool:
+    try:
+        return (path.parent / name).is_file()
+    except OSError:
+        return False
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Mappings merged key by key; a number replaces the base's together with kind and source."""
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
-        nested = isinstance(value, dict) and isinstance(old, dict) and "value" not in value
+        nested = isinstance(value, dict) and isinstance(old, dict) and not LEAF & value.keys()
         result[key] = _merged(old, value) if nested else value
     return result
 
 
-def _strip_sources(node: Any, where: str, provenance: dict[str, Any], path: Path) -> Any:
+def _without_sources(node: Any, where: str, provenance: dict[str, Any]) -> Any:
     """Split `{value, kind, source}` leaves into the value and `provenance[where]`."""
-    if isinstance(node, dict) and "value" in node:
-        missing = {"kind", "source"} - node.keys()
-        extra = node.keys() - {"value", "kind", "source"}
-        if missing or extra:
-            found = f"no {' and no '.join(sorted(missing))}" if missing else f"'{min(extra)}'"
-            raise SpecError(f"{path}: {where}: expected value, kind and source, found {found}")
+    if isinstance(node, dict) and LEAF & node.keys():
+        _check_leaf(node, where)
         provenance[where] = {"kind": node["kind"], "source": node["source"]}
         return node["value"]
     if isinstance(node, dict):
         prefix = f"{where}." if where else ""
-        return {k: _strip_sources(v, f"{prefix}{k}", provenance, path) for k, v in node.items()}
+        return {k: _without_sources(v, f"{prefix}{k}", provenance) for k, v in node.items()}
     if isinstance(node, (int, float)):
-        raise SpecError(f"{path}: {where}: expected {{value, kind, source}}, found {node!r}")
+        raise SpecError(f"{where}: expected {{value, kind, source}} or text, found {node!r}")
     return node
 
 
-def validate(model: type[M], values: dict[str, Any], path: Path | str) -> M:
-    """Validate values, turning the first mistake into one line.
-
-    Raises:
-        SpecError: naming the file, the field's path, what was expected and what was found.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise SpecError(f"{path}: {_explain(model, errors[0])}{more}") from error
-
-
-def _explain(model: type[BaseModel], error: Any) -> str:
-    loc = error["loc"]
-    if loc[:2] == ("attention", "sequences"):  # the file has them side by side
-        loc, model = loc[1:], model.model_fields["attention"].annotation or model
-    where = ""
-    for step in loc:
-        where += f"[{step}]" if isinstance(step, int) else f".{step}" if where else str(step)
-    kind, message = error["type"], error["msg"]
-    if kind == "value_error":
-        text = message.removeprefix("Value error, ")
-        if text.startswith("sequences"):
-            return text
-        return f"{where}.{text}" if where and ":" in text else f"{where}: {text}".lstrip(": ")
-    if kind == "extra_forbidden":
-        fields = _fields_at(model, loc[:-1])
-        return f"{where}: expected a known key{nearest(loc[-1], fields) or _list(fields)}"
-    if kind == "missing":
-        return f"{where}: expected a value, found none"
-    expected = message.removeprefix("Input should be ").removeprefix("Input should have ")
-    found = repr(error["input"])
-    found = found if len(found) <= 60 else f"{found[:57]}..."
-    return f"{where}: expected {expected}, found {found}{_nearest_literal(error)}"
-
-
-def _list(fields: list[str]) -> str:
-    return f"; known: {', '.join(fields)}" if fields else ""
-
-
-def _nearest_literal(error: Any) -> str:
-    if error["type"] != "literal_error" or not isinstance(error["input"], str):
-        return ""
-    return nearest(error["input"], error["ctx"]["expected"].replace("'", "").split(" or "))
-
-
-def _fields_at(model: Any, loc: tuple[int | str, ...]) -> list[str]:
-    """Names of the fields that the mapping at this path may have."""
-    for step in loc:
-        field = getattr(model, "model_fields", {}).get(step)
-        if field is not None:
-            model = field.annotation
-        for inner in getattr(model, "__args__", ()):
-            if hasattr(inner, "model_fields"):
-                model = inner
-    return list(getattr(model, "model_fields", {}))
+def _check_leaf(leaf: dict[str, Any], where: str) -> None:
+    for key in leaf.keys() - LEAF:
+        raise SpecError(f"{where}.{key}: expected value, kind and source{nearest(key, LEAF)}")
+    for key in sorted(LEAF - leaf.keys()):
+        raise SpecError(f"{where}.{key}: expected a value, found none")
+    value = leaf["value"]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise SpecError(f"{where}.value: expected a number, found {excerpt(value)}")

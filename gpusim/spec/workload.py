@@ -25,9 +25,9 @@ class ScheduleChoice(BaseModel):
 class Workload(BaseModel):
     """One entry to predict: attention, GPUs, schedules, and the state of the machine.
 
-    `l2` is 'cold' (nothing of this call in the L2) or 'warm' (the same buffers replayed, as benchmarks
-    do). `load` is 'benchmark' (short runs, before the power limit acts), 'steady', or a number of
-    seconds of continuous load.
+    `l2` is 'cold' (nothing of this call in the L2) or 'warm' (the same buffers replayed, as
+    benchmarks do). `load` is 'benchmark' (short runs, before the power limit acts), 'steady', or a
+    number of seconds of continuous load.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,51 +1,73 @@
 """Reads one YAML file into plain Python values, and refuses all that a plain file does not need.
 
-Refused: files that are large, binary or unreadable, several documents, duplicate keys, tags,
-aliases (they can expand without bound), and deep nesting.
+Refused: files that are large, binary or unreadable, several documents, keys that are not text or
+come twice, tags, aliases (they can expand without bound), and deep nesting. Plain words mean what
+they do in YAML 1.2: `on` and `yes` are text, `010` is no octal number, `1:30` is not 90.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from gpusim.errors import SpecError
+from gpusim.errors import SpecError, excerpt, plain
 
 MAX_BYTES = 4 * 2**20
 MAX_DEPTH = 20
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SCALARS = {
+    "null": r"~|null|Null|NULL|",
+    "bool": r"true|True|TRUE|false|False|FALSE",
+    "int": r"[-+]?(?:0|[1-9][0-9_]*)",
+    "float": r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+}
+_Loader: Any = type(
+    "_Loader",
+    (getattr(yaml, "CSafeLoader", yaml.SafeLoader),),
+    {
+        "yaml_implicit_resolvers": {
+            None: [
+                (f"tag:yaml.org,2002:{name}", re.compile(rf"(?:{pattern})\Z"))
+                for name, pattern in _SCALARS.items()
+            ]
+        }
+    },
+)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """Return the mapping in the file.
 
     Raises:
-        SpecError: with the file, the line where there is one, what was expected and what was found.
+        SpecError: with the file, the key or line, what was expected and what was found.
     """
     text = _read_text(path)
     try:
-        _check_events(text, path)
+        _check_events(text)
         loader = _Loader(text)
         node = loader.get_single_node()
-        if node is None:
-            raise SpecError(f"{path}: expected a mapping of keys, found an empty file")
-        _check_duplicates(node, path)
-        value = loader.construct_document(node)
+        if not isinstance(node, yaml.MappingNode):
+            raise SpecError(f"expected a mapping of keys, found {_kind(node)}")
+        _check_keys(node, "")
+        mapping: dict[str, Any] = loader.construct_document(node)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from error
     except yaml.YAMLError as error:
         raise SpecError(f"{path}: expected YAML, found {_problem(error)}") from error
-    except ValueError as error:  # an impossible date, say: PyYAML lets it through
-        raise SpecError(f"{path}: expected YAML, found {error}") from error
-    if not isinstance(value, dict):
-        raise SpecError(f"{path}: expected a mapping of keys, found {type(value).__name__}")
-    return value
+    except ValueError as error:  # an integer with more digits than Python reads
+        raise SpecError(f"{path}: expected YAML, found {plain(str(error))}") from error
+    return mapping
 
 
 def _read_text(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
             raise SpecError(f"{path}: expected at most {MAX_BYTES} bytes, found a larger file")
-        return path.read_bytes().decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(f"{path}: expected UTF-8 text, found binary data") from error
     except OSError as error:
@@ -58,33 +80,44 @@ def _problem(error: yaml.YAMLError) -> str:
     return f"{what} (line {mark.line + 1})" if mark else what
 
 
-def _check_events(text: str, path: Path) -> None:
-    depth = 0
+def _check_events(text: str) -> None:
+    depth = documents = 0
     for event in yaml.parse(text, Loader=_Loader):
         line = event.start_mark.line + 1
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        if documents > 1:
+            raise SpecError(f"line {line}: expected one document, found another")
         if isinstance(event, yaml.AliasEvent):
-            raise SpecError(f"{path}: line {line}: expected plain values, found a YAML alias")
+            raise SpecError(f"line {line}: expected plain values, found an alias (*)")
         if getattr(event, "tag", None) is not None:
-            raise SpecError(f"{path}: line {line}: expected plain values, found a YAML tag")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+            raise SpecError(f"line {line}: expected plain values, found the tag {excerpt(event.tag)}")
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            raise SpecError(f"{path}: line {line}: expected at most {MAX_DEPTH} nested levels")
+            raise SpecError(f"line {line}: expected at most {MAX_DEPTH} nested levels, found more")
 
 
-def _check_duplicates(node: yaml.Node, path: Path) -> None:
+def _check_keys(node: yaml.Node, where: str) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.tag != "tag:yaml.org,2002:str":
+                found = excerpt(key.value) if isinstance(key, yaml.ScalarNode) else _kind(key)
+                raise SpecError(f"line {line}: expected a key that is text, found {found}")
+            name = plain(key.value)
+            path = f"{where}.{name}" if where else name
             if key.value in seen:
-                raise SpecError(
-                    f"{path}: line {key.start_mark.line + 1}: expected each key once,"
-                    f" found '{key.value}' again"
-                )
-            seen.add(str(key.value))
-            _check_duplicates(value, path)
+                raise SpecError(f"{path}: expected each key once, found it again in line {line}")
+            seen.add(key.value)
+            _check_keys(value, path)
     elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _check_duplicates(value, path)
+        for i, value in enumerate(node.value):
+            _check_keys(value, f"{where}[{i}]")
+
+
+def _kind(node: yaml.Node | None) -> str:
+    if node is None or node.tag == "tag:yaml.org,2002:null":
+        return "nothing"
+    kinds = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
+    return kinds.get(type(node)) or excerpt(node.value)

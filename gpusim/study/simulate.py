@@ -7,7 +7,7 @@ from typing import Any
 
 from gpusim.errors import SpecError, nearest
 from gpusim.result import Result
-from gpusim.schedules.catalogue import SCHEDULES, build_launches
+from gpusim.schedules.catalogue import SCHEDULES, build_launches, check_choice
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu, load_workload
@@ -40,24 +40,30 @@ def simulate(
         load: 'benchmark', 'steady' or seconds of continuous load.
         workload: a name for the result.
         trace: keep a span per CTA (`sim` only).
-        **tiling: the schedule's options: block_m, block_n, num_warps, stages, registers, num_splits.
+        **tiling: the schedule's options: block_m, block_n, num_warps, stages, registers,
+        num_splits.
 
     Raises:
         SpecError: for an unknown name or option, or a problem the schedule or GPU cannot take.
     """
     if engine not in ENGINES:
-        raise SpecError(f"engine: expected sim or analytic, found {engine!r}{nearest(engine, ENGINES)}")
+        raise SpecError(
+            f"engine: expected sim or analytic, found {engine!r}{nearest(engine, ENGINES)}"
+        )
     launches = build_launches(schedule, attention, gpu, tiling)
     names = (workload, schedule)
-    if engine == "sim":
-        from gpusim.sim.engine import simulate_launches
+    try:
+        if engine == "sim":
+            from gpusim.sim.engine import simulate_launches
 
-        return simulate_launches(
-            attention, gpu, launches, names=names, l2=l2, load=load, trace=trace
-        )
-    from gpusim.analytic.engine import predict_launches
+            return simulate_launches(
+                attention, gpu, launches, names=names, l2=l2, load=load, trace=trace
+            )
+        from gpusim.analytic.engine import predict_launches
 
-    return predict_launches(attention, gpu, launches, names=names, l2=l2, load=load)
+        return predict_launches(attention, gpu, launches, names=names, l2=l2, load=load)
+    except SpecError as error:
+        raise SpecError(f"schedule {schedule}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +87,21 @@ def simulate_files(
         SpecError: naming the file, for a mistake in it or a problem that a named schedule or GPU
             cannot take.
     """
+    for name in gpus:
+        load_gpu(name)
+    for name in schedules:
+        check_choice(name, {}, where="--schedule")
     runs = []
     for file in files:
         workload = load_workload(file)
         chosen = workload.model_copy(
             update={
                 **({"gpus": tuple(gpus)} if gpus else {}),
-                **({"schedules": tuple(ScheduleChoice(name=n) for n in schedules)} if schedules else {}),
+                **(
+                    {"schedules": tuple(ScheduleChoice(name=n) for n in schedules)}
+                    if schedules
+                    else {}
+                ),
             }
         )
         try:
@@ -110,7 +124,9 @@ def simulate_workload(workload: Workload, *, engine: str = "sim") -> Run:
     """
     results, skipped = [], []
     every = tuple(ScheduleChoice(name=name) for name in SCHEDULES)
-    for gpu in map(load_gpu, workload.gpus or DEFAULT_GPUS):
+    for i, choice in enumerate(workload.schedules):
+        check_choice(choice.name, choice.options, where=f"schedules[{i}]")
+    for gpu in _gpus(workload.gpus or DEFAULT_GPUS):
         for choice in workload.schedules or every:
             try:
                 results.append(_predict(workload, gpu, choice, engine))
@@ -121,6 +137,16 @@ def simulate_workload(workload: Workload, *, engine: str = "sim") -> Run:
     if not results:
         raise SpecError(f"expected a schedule that can take it, found none: {skipped[0]}")
     return Run(results=results, skipped=skipped)
+
+
+def _gpus(names: Sequence[str]) -> list[Gpu]:
+    gpus = []
+    for i, name in enumerate(names):
+        try:
+            gpus.append(load_gpu(name))
+        except SpecError as error:
+            raise SpecError(f"gpus[{i}]: {error}") from error
+    return gpus
 
 
 def _predict(workload: Workload, gpu: Gpu, choice: ScheduleChoice, engine: str) -> Result:
