@@ -7,7 +7,7 @@
     ... )
     >>> result = gpusim.simulate(attention, gpu, "flash2_split_kv")
     >>> result.launches[0].ctas
-    208
+    176
 
 Names are loaded when they are first used, so that importing the package costs nothing.
 """

@@ -1,7 +1,7 @@
 """What predictions cost, in bare SimPy timeouts on the same machine: `python tests/benchmark.py`.
 
-A timeout is what the event engine underneath charges for doing nothing, so the figures compare across
-machines. Times are the best of several runs; memory is the process's peak after the largest case.
+A timeout is what the event engine underneath charges for doing nothing, so the figures compare
+across machines. Times are the best of several runs; memory is the peak after the largest case.
 """
 
 import resource

@@ -23,9 +23,7 @@ Cli = Callable[..., Outcome]
 
 
 @pytest.fixture
-def cli(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Cli:
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
     """Run `gpusim` with arguments; the working folder is `tmp_path`."""
     monkeypatch.chdir(tmp_path)
 

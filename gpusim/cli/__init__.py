@@ -43,16 +43,21 @@ def main() -> None:
     try:
         status = gpusim.main(standalone_mode=False)
     except SpecError as error:
-        click.echo(f"gpusim: {error}", err=True)
+        _complain(str(error))
         status = 2
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         status = 2
     except click.ClickException as error:
-        message = " ".join(error.format_message().split())
-        click.echo(f"gpusim: {message}", err=True)
+        _complain(error.format_message())
         status = 2
     except click.Abort:
         click.echo("gpusim: interrupted", err=True)
         status = 130
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(message: str) -> None:
+    """Print one line on stderr, whatever a file name or a value in it holds."""
+    line = "".join(c if c.isprintable() else " " for c in message)
+    click.echo(f"gpusim: {' '.join(line.split())}", err=True)

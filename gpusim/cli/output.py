@@ -11,19 +11,23 @@ from typing import Any, TypeVar
 
 import click
 
-from gpusim.errors import SpecError
+from gpusim.errors import SpecError, plain
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def output_options(command: F) -> F:
-    """Add `--format` and `--output` to a command."""
-    command = click.option(
+def output_option(command: F) -> F:
+    """Add `--output` to a command."""
+    return click.option(
         "--output",
         type=click.Path(dir_okay=False, path_type=Path),
-        callback=_writable,
+        callback=_in_a_folder,
         help="Write to this file instead of standard output.",
     )(command)
+
+
+def output_options(command: F) -> F:
+    """Add `--format` and `--output` to a command."""
     return click.option(
         "--format",
         "style",
@@ -31,13 +35,20 @@ def output_options(command: F) -> F:
         default="table",
         show_default=True,
         help="How to print the result.",
-    )(command)
+    )(output_option(command))
 
 
-def _writable(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:  # noqa: ARG001
-    if value is not None and not value.parent.is_dir():
-        raise SpecError(f"--output: expected an existing folder, found {value.parent}")
-    return value
+def _in_a_folder(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse a path in no folder before the work is done."""
+    if value is None:
+        return None
+    try:
+        if value.parent.is_dir():
+            return value
+        found = str(value.parent)
+    except OSError as error:
+        found = f"{plain(str(value.parent))} ({error.strerror})"
+    raise SpecError(f"--output: expected an existing folder, found {found}")
 
 
 def emit(
@@ -47,37 +58,54 @@ def emit(
     style: str,
     output: Path | None,
 ) -> None:
-    """Print rows as JSON or CSV, or the table that `table` draws, to the file or standard output."""
+    """Write rows as JSON or CSV, or the table that `table` draws."""
     if style == "json":
         text = json.dumps(list(rows), indent=2, allow_nan=False) + "\n"
     elif style == "csv":
         text = _csv([flat(row) for row in rows])
     else:
         text = table()
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        write_whole(output, text)
+    write(text, output)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file all at once: the old content stays until the new one is complete.
+def write(text: str, output: Path | None) -> None:
+    """Write a text to a file, or to standard output.
 
     Raises:
-        SpecError: if the file cannot be written.
+        SpecError: if that fails.
     """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise SpecError(f"{path}: expected a writable folder, found: {error.strerror}") from error
+        if output is None:
+            _print(text)
+        elif output.exists() and not output.is_file():  # a device or a pipe
+            output.write_text(text, encoding="utf-8")
+        else:
+            _write_whole(output.resolve(), text)
+    except BrokenPipeError:
+        raise  # the reader has seen enough
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        where = output or "standard output"
+        reason = getattr(error, "strerror", error)
+        raise SpecError(f"{where}: expected to write to it, found: {reason}") from error
+
+
+def _print(text: str) -> None:
+    try:
+        click.echo(text, nl=False)
+    except UnicodeEncodeError as error:  # a terminal without box characters
+        click.echo(text.encode(error.encoding, "replace").decode(error.encoding), nl=False)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file all at once: the old content stays until the new one is complete."""
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".gpusim-")
     part = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        part.chmod(0o666 & ~_umask())
+        part.chmod(mode)
         part.replace(path)
-    except OSError as error:
-        raise SpecError(f"{path}: expected a writable file, found: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
 

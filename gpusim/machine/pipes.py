@@ -15,12 +15,14 @@ class StepTime:
         alone: for a CTA that has the SM to itself.
         shared: of the SM per step when several CTAs keep it busy.
         floor: what the busiest pipe needs at the least, however well all overlaps.
+        fill: beside the steps, once a work item.
         shares: share of `alone` by cause (pipe, 'sync', 'load_latency'); they add up to 1.
     """
 
     alone: float
     shared: float
     floor: float
+    fill: float
     shares: dict[str, float]
 
     def per_cta(self, residents: int) -> float:
@@ -42,6 +44,8 @@ def pipe_rate(gpu: Gpu, step: Step, pipe: Pipe) -> float:
         Pipe.FP32: pipes.fp32_per_clock,
         Pipe.CONVERT: pipes.convert_per_clock,
         Pipe.SMEM: pipes.smem_bytes_per_clock,
+        Pipe.SHUFFLE: pipes.shuffle_per_clock,
+        Pipe.ISSUE: pipes.issue_warps_per_clock,
     }[pipe]
 
 
@@ -59,45 +63,55 @@ def tensor_rate(gpu: Gpu, path: str, dtype: str) -> float:
 def step_time(gpu: Gpu, step: Step, *, latency_clocks: float) -> StepTime:
     """Time of one step.
 
-    A part takes as long as its slowest pipe; the parts of a track follow one another. Where the
-    step has matrix parts, they hide all but `overlap.softmax_exposed_fraction` of the others. With
-    m = Σ matrix parts, c = Σ other parts, x = that fraction:
+    A part takes as long as its slowest pipe; the parts of a track follow one another. Matrix parts
+    hide all but a fraction x of the others: `overlap.softmax_exposed_fraction` in one track,
+    `tracks_exposed_fraction` between tracks that run freely, `ping_pong_exposed_fraction` between
+    tracks that take turns. With m = Σ matrix parts, c = Σ other parts, over all tracks:
 
-        serial = m + x·c                                    (longest track)
+        serial = max(m + x·c, longest track alone)
         chain  = (loads·latency + bytes/port) / stages      (what the load stages fail to hide)
         alone  = max(serial + syncs·sync_clocks, chain)
-        shared = max(serial / co_resident_gain, floor)      (all tracks together)
+        shared = max(serial / co_resident_gain, floor)
+        fill   = (1 - x)·c with several tracks, once an item: its first softmax hides behind nothing
 
     A pipe's total, the floor, is a bound that overlap approaches, not the prediction: two FA2 CTAs
     on one A100 SM run 1.15 times as fast as one, where the pipe totals would allow 1.48 times.
     """
-    times = [[(part, _part_clocks(gpu, step, part)) for part in track] for track in step.tracks]
-    has_matrix = step.total(Pipe.TENSOR) > 0
-    exposed = gpu.overlap.softmax_exposed_fraction if has_matrix else 1.0
-    tracks = [
-        sum(clocks * (1.0 if _is_matrix(part) else exposed) for part, clocks in track)
-        for track in times
-    ]
-    serial = max(tracks)
+    tracks = [[(part, _part_clocks(gpu, step, part)) for part in track] for track in step.tracks]
+    parts = [pair for track in tracks for pair in track]
+    matrix = sum(clocks for part, clocks in parts if _is_matrix(part))
+    other = sum(clocks for part, clocks in parts if not _is_matrix(part))
+    exposed = _exposed_fraction(gpu, step) if matrix else 1.0
+    longest = max(sum(clocks for _, clocks in track) for track in tracks)
+    overlapped = matrix + exposed * other
+    serial = max(overlapped, longest) if len(tracks) > 1 else overlapped
     port = step.load_bytes / gpu.l2.port_bytes_per_clock_per_sm
     chain = (step.loads * latency_clocks + port) / step.stages
     sync = step.syncs * gpu.cta.sync_clocks
     alone = max(serial + sync, chain)
     totals = {p: step.total(p) / pipe_rate(gpu, step, p) for p in Pipe if step.total(p)}
     floor = max(port, *totals.values())
-    shared = max(sum(tracks) / gpu.overlap.co_resident_gain, floor)
     shares: dict[str, float] = {"sync": sync, "load_latency": alone - serial - sync}
-    longest = times[tracks.index(serial)]
-    for part, clocks in longest:
+    for part, clocks in parts:
         pipe = max(part.amounts, key=lambda p: part.amounts[p] / pipe_rate(gpu, step, p))
-        weight = clocks * (1.0 if _is_matrix(part) else exposed)
+        weight = clocks * (1.0 if _is_matrix(part) else exposed) * serial / overlapped
         shares[pipe.value] = shares.get(pipe.value, 0.0) + weight
     return StepTime(
         alone=alone,
-        shared=shared,
+        shared=max(serial / gpu.overlap.co_resident_gain, floor),
         floor=floor,
+        fill=(1 - exposed) * other if len(tracks) > 1 else 0.0,
         shares={name: value / alone for name, value in shares.items() if value > 0},
     )
+
+
+def _exposed_fraction(gpu: Gpu, step: Step) -> float:
+    overlap = gpu.overlap
+    if len(step.tracks) == 1:
+        return overlap.softmax_exposed_fraction
+    if step.ping_pong:
+        return overlap.ping_pong_exposed_fraction
+    return overlap.tracks_exposed_fraction
 
 
 def _is_matrix(part: Part) -> bool:

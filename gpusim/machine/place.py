@@ -9,7 +9,7 @@ from gpusim.schedules.launch import Launch
 from gpusim.schedules.occupancy import Occupancy, occupancy
 from gpusim.schedules.work import Floats
 from gpusim.spec.gpu import Gpu
-from gpusim.units import NS_PER_US, US_PER_S, ceil_div
+from gpusim.units import NS_PER_US, US_PER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,6 @@ def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz:
     tiles = launch.work.tiles
     edges = tiles.load_bytes + tiles.store_bytes
     edge_clocks = edges / gpu.l2.bytes_per_clock_per_sm
-    residents = min(fit.ctas_per_sm, ceil_div(launch.work.num_items, gpu.sm.count))
     total = tiles.loop_bytes + edges
     return Placed(
         launch=launch,
@@ -107,7 +106,7 @@ def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz:
         traffic=traffic,
         clock=clock,
         latency_us=gpu.cta.latency_ns / NS_PER_US,
-        units=tiles.steps + edge_clocks * residents / step.per_cta(residents),
+        units=tiles.steps + (edge_clocks + step.fill) / step.alone,
         hbm_bytes=total * missed,
         l2_bytes=total,
         hbm_bandwidth=gpu.hbm.sustained_gb_per_s * 1e3,

@@ -15,7 +15,7 @@ from gpusim.spec.gpu import Gpu
 def render(table: Table) -> str:
     """The table as plain text, as wide as it needs to be."""
     text = StringIO()
-    wide = Console(file=text, width=400, color_system=None)
+    wide = Console(file=text, width=400, color_system=None, markup=False, emoji=False)
     wide.print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gpusim.errors import SpecError
 from gpusim.schedules.launch import Launch, Operand
 from gpusim.schedules.mask import block_range, kv_bytes, q_bytes
 from gpusim.schedules.step import attention_step
@@ -11,6 +12,7 @@ from gpusim.spec.attention import BYTES, Attention, Sequence
 from gpusim.units import ceil_div
 
 LSE_BYTES = 4  # one fp32 log-sum-exp a row
+MAX_ROWS = 2**22  # of the work table, a few hundred bytes each
 
 
 def packed_heads(attention: Attention) -> int:
@@ -32,6 +34,9 @@ def forward_launch(attention: Attention, tile: Tile, *, name: str, splits: int =
     """
     packed = packed_heads(attention)
     heads = attention.q_heads // packed
+    rows = splits * sum(ceil_div(s.q_len * packed, tile.block_m) for s in attention.sequences)
+    if rows > MAX_ROWS:
+        raise SpecError(f"sequences: expected at most {MAX_ROWS} tiles of {name}, found {rows}")
     tables = [_tiles(attention, s, tile, packed, splits) for s in attention.sequences]
     sizes = np.array([len(t) for t in tables])
     work = Work(

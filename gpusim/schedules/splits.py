@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from gpusim.units import ceil_div
+
 
 def flash2_num_splits(total_m_blocks: int, slots: int, num_n_blocks: int, limit: int = 128) -> int:
     """FlashAttention-2's `num_splits_heuristic` (`flash_api.cpp`).
@@ -23,4 +25,44 @@ def flash2_num_splits(total_m_blocks: int, slots: int, num_n_blocks: int, limit:
     eligible = np.r_[True, per_split[1:] != per_split[:-1]]
     waves = total_m_blocks * splits / slots
     efficiency = np.where(eligible, waves / np.ceil(waves), 0.0)
+    return int(splits[np.argmax(efficiency >= 0.85 * efficiency.max())])
+
+
+#: KV bytes of one head above which FlashAttention-3 splits although the SMs are full: they would
+#: not stay in L2 while all its query tiles walk them (`hopper/heuristics.h`).
+FLASH3_L2_BYTES = 50 * 1024 * 1024
+
+
+def flash3_num_splits(
+    total_m_blocks: int,
+    num_sms: int,
+    num_n_blocks: int,
+    *,
+    num_m_blocks: int = 1,
+    kv_head_bytes: float = 0.0,
+    masked: bool = True,
+    limit: int = 128,
+) -> int:
+    """FlashAttention-3's `num_splits_heuristic` (`hopper/heuristics.h`).
+
+    One split if the tiles fill 80 % of the SMs, unless one KV head is larger than L2 and nothing is
+    masked; one if there are at most 4 KV blocks. Else the smallest split count whose wave
+    efficiency reaches 85 % of the best. Unlike FlashAttention-2, the capacity is one CTA an SM, and
+    counts that leave the blocks per split unchanged are not skipped.
+
+    The comment in the source: 48 tiles on 108 SMs, 2 splits (0.89) are better than 3 (0.67).
+
+    >>> flash3_num_splits(48, 108, 64)
+    2
+    """
+    if total_m_blocks >= 0.8 * num_sms:
+        large = kv_head_bytes > FLASH3_L2_BYTES and num_m_blocks >= 2 * num_sms
+        if large and not masked:
+            return min(ceil_div(int(kv_head_bytes), FLASH3_L2_BYTES), limit)
+        return 1
+    if num_n_blocks <= 4:
+        return 1
+    splits = np.arange(1, min(limit, num_sms, num_n_blocks) + 1)
+    waves = total_m_blocks * splits / num_sms
+    efficiency = waves / np.ceil(waves)
     return int(splits[np.argmax(efficiency >= 0.85 * efficiency.max())])

@@ -8,13 +8,15 @@ from gpusim.schedules.tile import Tile
 
 
 class Pipe(StrEnum):
-    """The execution pipes of an SM. Amounts are FLOP (tensor), results, or bytes (smem)."""
+    """Execution pipes of an SM; amounts are FLOP (tensor), bytes (smem), warps (issue), results."""
 
     TENSOR = "tensor"
     EXP2 = "exp2"
     FP32 = "fp32"
     CONVERT = "convert"
     SMEM = "shared_memory"
+    SHUFFLE = "shuffle"
+    ISSUE = "issue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Step:
 
     Attributes:
         tracks: sequences of parts; the parts of a track run one after another, tracks run at once.
+        ping_pong: whether barriers make the tracks take turns at the tensor cores.
         matrix_path: 'mma_sync' or 'wgmma', the instructions behind the tensor amounts.
         matrix_dtype: data type of the matrix operands.
         load_bytes: bytes that a full step brings from L2 into the SM.
@@ -40,6 +43,7 @@ class Step:
     """
 
     tracks: tuple[tuple[Part, ...], ...]
+    ping_pong: bool = False
     matrix_path: str = "mma_sync"
     matrix_dtype: str = "bf16"
     load_bytes: float

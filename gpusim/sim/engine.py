@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import simpy
 
+from gpusim.errors import SpecError
 from gpusim.machine.account import Timing, launch_result, total_result
 from gpusim.machine.place import Placed, place
 from gpusim.result import LaunchResult, Result, Span
@@ -16,6 +17,8 @@ from gpusim.spec.gpu import Gpu
 
 #: A slot takes at most this share of a run of equal items at once, divided by the number of slots.
 MERGE_SHARE = 0.125
+#: CTAs of a launch that can be simulated one by one; their order is kept in memory.
+MAX_CTAS = 2**25
 
 
 def simulate_launches(
@@ -42,13 +45,14 @@ def simulate_launches(
         trace: keep a span per CTA (and merge nothing).
 
     Raises:
-        SpecError: if a launch does not fit on the GPU.
+        SpecError: if a launch does not fit on the GPU, or has too many CTAs.
     """
     results: list[LaunchResult] = []
     spans: list[Span] = []
     start = 0.0
     for index, placed in enumerate(place(launches, gpu, load=load, warm=l2 == "warm")):
         start += gpu.launch.graph_us
+        _check_size(placed.launch)
         run = _LaunchRun(placed, merge=merge and not trace, trace=trace)
         run.execute()
         results.append(launch_result(placed, run.timing(), gpu))
@@ -58,6 +62,15 @@ def simulate_launches(
     return total_result(
         attention, gpu, tuple(results), names=names, engine="sim", spans=tuple(spans)
     )
+
+
+def _check_size(launch: Launch) -> None:
+    ctas = launch.work.num_items
+    if ctas > MAX_CTAS:
+        raise SpecError(
+            f"{launch.name}: expected at most {MAX_CTAS} CTAs to simulate, found {ctas};"
+            " the analytic engine has no such limit"
+        )
 
 
 class _LaunchRun:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from heapq import heappop, heappush
-from operator import itemgetter
 
 from simpy import Environment, Event
 
@@ -153,7 +152,7 @@ class Stepping:
         self._scale = scale
 
     def _wake(self, timer: Event) -> None:
-        """End all CTAs that are due, the first of every SM before the second of any.
+        """End all CTAs that are due, those that leave the emptiest SMs first.
 
         The slots take their next items in this order, so that a wave whose CTAs end together is
         followed by one spread breadth-first over the SMs, like the first.
@@ -177,7 +176,6 @@ class Stepping:
                 self._count -= 1
                 self._changed(sm, state)
                 left.append((len(state.residents), sm, done[4]))
-        # Slots freed at one instant are refilled like an empty GPU: the emptiest SMs first.
         for _, _, event in sorted(left, key=lambda end: end[:2]):
             event.succeed()
         self._set_timer()

@@ -8,9 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 DType = Literal["fp16", "bf16", "fp8"]
 BYTES = {"fp16": 2, "bf16": 2, "fp8": 1}
 
-#: Sizes above these are taken for mistakes: 16 Mi tokens a sequence, 1 Mi sequences a batch.
+#: Sizes above these are taken for mistakes: 16 Mi tokens a sequence, 1 Mi sequences a batch, 2 Gi
+#: query rows (tokens times query heads) a call.
 MAX_TOKENS = 2**24
 MAX_SEQUENCES = 2**20
+MAX_QUERY_ROWS = 2**31
 
 Heads = Annotated[int, Field(strict=True, ge=1, le=4096)]
 HeadDim = Annotated[int, Field(strict=True, ge=8, le=512, multiple_of=8)]
@@ -67,6 +69,11 @@ class Attention(BaseModel):
         if self.batch > MAX_SEQUENCES:
             raise ValueError(
                 f"sequences: expected at most {MAX_SEQUENCES} in all, found {self.batch}"
+            )
+        rows = sum(s.count * s.q_len for s in self.sequences) * self.q_heads
+        if rows > MAX_QUERY_ROWS:
+            raise ValueError(
+                f"sequences: expected at most {MAX_QUERY_ROWS} queries times q_heads, found {rows}"
             )
         return self
 

@@ -152,13 +152,17 @@ class Overlap(_Frozen):
     """How much work of different pipes really hides behind each other."""
 
     softmax_exposed_fraction: Fraction = Field(
-        description="CUDA-core time of a step that its own tensor work does not hide"
+        description="CUDA-core time of a step that its own tensor work does not hide, in one track"
+    )
+    tracks_exposed_fraction: Fraction = Field(
+        description="the same between several groups of warps that run freely"
+    )
+    ping_pong_exposed_fraction: Fraction = Field(
+        description="the same between groups of warps that take turns at the tensor cores"
     )
     co_resident_gain: Annotated[
         float, Field(strict=True, ge=1, le=LARGEST, allow_inf_nan=False)
-    ] = Field(
-        description="SM throughput with several CTAs over one CTA alone"
-    )
+    ] = Field(description="SM throughput with several CTAs over one CTA alone")
 
 
 class Power(_Frozen):

@@ -6,12 +6,12 @@ from typing import Any
 
 from gpusim.errors import SpecError, excerpt, nearest, plain
 from gpusim.spec.gpu import Gpu
+from gpusim.spec.sourced import merged, without_sources
 from gpusim.spec.validate import validate
 from gpusim.spec.workload import Workload
 from gpusim.spec.yaml_file import read_mapping
 
-#: Keys of a number in a profile, and how many profiles may extend one another.
-LEAF = {"value", "kind", "source"}
+#: How many profiles may extend one another.
 MAX_BASES = 8
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -43,8 +43,7 @@ def find(name_or_path: str | Path, kind: str) -> Path:
         found = f"neither ({error.strerror})"
     what = "GPU" if kind == "hardware" else "workload"
     hint = nearest(path.stem, known) or f"; known: {', '.join(known)}"
-    name = plain(text)
-    raise SpecError(f"{name}: expected a {what} name or a file, found {found}{hint}")
+    raise SpecError(f"{plain(text)}: expected a {what} name or a file, found {found}{hint}")
 
 
 def load_gpu(name_or_path: str | Path) -> Gpu:
@@ -77,35 +76,51 @@ def _shipped_gpu(path: Path) -> Gpu:
 
 
 def _gpu_from(path: Path) -> Gpu:
-    document = _extended(path, seen=())
+    """The profile in a file; every one that it builds on has to be valid by itself."""
+    *bases, top = reversed(_chain(path))
+    values: dict[str, Any] = {}
+    for file, document in bases:
+        values = merged(values, document)
+        _validated(values, file)
+    return _validated(merged(values, top[1]), path)
+
+
+def _validated(document: dict[str, Any], path: Path) -> Gpu:
     provenance: dict[str, Any] = {}
     try:
-        values = _without_sources(document, "", provenance)
+        values = without_sources(document, provenance)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
+    if "provenance" in values:
+        raise SpecError(f"{path}: provenance: expected kind and source beside each value")
     return validate(Gpu, values | {"provenance": provenance}, path)
 
 
-def _extended(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    """Return the file's mapping laid over the profile that it extends."""
-    document = read_mapping(path)
-    if "extends" not in document:
-        return document
-    name = document.pop("extends")
+def _chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The file and its mapping, then the one that it extends, and so on."""
+    chain: list[tuple[Path, dict[str, Any]]] = []
+    while True:
+        document = read_mapping(path)
+        chain.append((path, document))
+        if "extends" not in document:
+            return chain
+        if "name" not in document:
+            raise SpecError(f"{path}: name: expected a value, found none")
+        try:
+            base = _base(path, document.pop("extends"))
+        except SpecError as error:
+            raise SpecError(f"{path}: extends: {error}") from error
+        if base.resolve() in {file.resolve() for file, _ in chain}:
+            raise SpecError(f"{path}: extends: expected another profile, found a circle to {base}")
+        if len(chain) > MAX_BASES:
+            raise SpecError(f"{path}: extends: expected at most {MAX_BASES} profiles in a row")
+        path = base
+
+
+def _base(path: Path, name: Any) -> Path:
     if not isinstance(name, str):
-        raise SpecError(f"{path}: extends: expected a GPU name or a file, found {excerpt(name)}")
-    if "name" not in document:
-        raise SpecError(f"{path}: name: expected a value, found none")
-    seen = (*seen, path.resolve())
-    try:
-        base = find(path.parent / name if _beside(path, name) else name, "hardware")
-    except SpecError as error:
-        raise SpecError(f"{path}: extends: {error}") from error
-    if base.resolve() in seen:
-        raise SpecError(f"{path}: extends: expected another profile, found a circle to {name}")
-    if len(seen) > MAX_BASES:
-        raise SpecError(f"{path}: extends: expected at most {MAX_BASES} profiles in a row")
-    return _merged(_extended(base, seen), document)
+        raise SpecError(f"expected a GPU name or a file, found {excerpt(name)}")
+    return find(path.parent / name if _beside(path, name) else name, "hardware")
 
 
 def _beside(path: Path, name: str) -> bool:
@@ -113,37 +128,3 @@ def _beside(path: Path, name: str) -> bool:
         return (path.parent / name).is_file()
     except OSError:
         return False
-
-
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Mappings merged key by key; a number replaces the base's together with kind and source."""
-    result = dict(base)
-    for key, value in over.items():
-        old = result.get(key)
-        nested = isinstance(value, dict) and isinstance(old, dict) and not LEAF & value.keys()
-        result[key] = _merged(old, value) if nested else value
-    return result
-
-
-def _without_sources(node: Any, where: str, provenance: dict[str, Any]) -> Any:
-    """Split `{value, kind, source}` leaves into the value and `provenance[where]`."""
-    if isinstance(node, dict) and LEAF & node.keys():
-        _check_leaf(node, where)
-        provenance[where] = {"kind": node["kind"], "source": node["source"]}
-        return node["value"]
-    if isinstance(node, dict):
-        prefix = f"{where}." if where else ""
-        return {k: _without_sources(v, f"{prefix}{k}", provenance) for k, v in node.items()}
-    if isinstance(node, (int, float)):
-        raise SpecError(f"{where}: expected {{value, kind, source}} or text, found {node!r}")
-    return node
-
-
-def _check_leaf(leaf: dict[str, Any], where: str) -> None:
-    for key in leaf.keys() - LEAF:
-        raise SpecError(f"{where}.{key}: expected value, kind and source{nearest(key, LEAF)}")
-    for key in sorted(LEAF - leaf.keys()):
-        raise SpecError(f"{where}.{key}: expected a value, found none")
-    value = leaf["value"]
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise SpecError(f"{where}.value: expected a number, found {excerpt(value)}")

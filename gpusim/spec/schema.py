@@ -5,52 +5,52 @@ from typing import Any
 from gpusim.spec.gpu import Gpu, Kind
 from gpusim.spec.workload import Workload
 
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
 
 def file_schema(kind: str) -> dict[str, Any]:
     """Schema of a 'workload' or a 'hardware' file."""
-    return _workload() if kind == "workload" else _hardware()
+    return {"$schema": DRAFT} | (_workload() if kind == "workload" else _hardware())
 
 
 def _workload() -> dict[str, Any]:
+    """`sequences` stand beside `attention`, and a schedule may be just its name."""
     schema = Workload.model_json_schema()
     attention = schema["$defs"]["Attention"]
-    sequences = attention["properties"].pop("sequences")
+    schema["properties"]["sequences"] = attention["properties"].pop("sequences")
     attention["required"].remove("sequences")
-    schema["properties"]["sequences"] = sequences
     schema["required"].append("sequences")
-    schedule = schema["properties"]["schedules"]
-    schedule["items"] = {"anyOf": [{"type": "string"}, schedule["items"]]}
+    schedules = schema["properties"]["schedules"]
+    schedules["items"] = {"anyOf": [{"type": "string"}, schedules["items"]]}
     return schema
 
 
 def _hardware() -> dict[str, Any]:
+    """Numbers carry kind and source; all but the name may come from the profile it extends."""
     schema = Gpu.model_json_schema()
     schema["properties"].pop("provenance")
     schema["$defs"].pop("Provenance")
-    for definition in schema["$defs"].values():
-        for name, field in definition.get("properties", {}).items():
-            definition["properties"][name] = _sourced(field)
+    schema["$defs"].pop("Kind")
+    for section in schema["$defs"].values():
+        section.pop("required", None)
+        section["properties"] = {k: _sourced(v) for k, v in section["properties"].items()}
     schema["properties"]["extends"] = {
         "type": "string",
         "description": "name or file of a profile whose numbers this one starts from",
     }
-    schema["required"] = ["name"]  # the rest may come from the profile that it extends
-    for definition in schema["$defs"].values():
-        definition.pop("required", None)
+    schema["required"] = ["name"]
     return schema
 
 
 def _sourced(field: dict[str, Any]) -> dict[str, Any]:
-    """Wrap a number in `{value, kind, source}`."""
+    """Wrap a number, or each number of a mapping, in `{value, kind, source}`."""
     if "additionalProperties" in field:
         return field | {"additionalProperties": _sourced(field["additionalProperties"])}
-    if field.get("type") not in ("number", "integer"):
-        return field
     return {
+        **{k: field[k] for k in ("title", "description") if k in field},
         "type": "object",
-        "description": field.pop("description", ""),
         "properties": {
-            "value": field,
+            "value": {k: v for k, v in field.items() if k not in ("title", "description")},
             "kind": {"enum": [kind.value for kind in Kind]},
             "source": {"type": "string", "minLength": 3},
         },

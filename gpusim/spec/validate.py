@@ -9,6 +9,9 @@ from pydantic_core import ErrorDetails
 
 from gpusim.errors import SpecError, excerpt, nearest, plain
 
+#: Fields that a file has elsewhere: `sequences` beside attention, `provenance` beside each value.
+_NOT_WRITTEN = ("sequences", "provenance")
+
 M = TypeVar("M", bound=BaseModel)
 
 #: What was expected, by pydantic's type of error; for the others its own words serve.
@@ -44,6 +47,8 @@ def validate(model: type[M], values: Any, source: Path | str, *, join: str = ": 
     except ValidationError as error:
         mistakes: dict[str, list[ErrorDetails]] = {}
         for detail in error.errors(include_url=False):
+            if detail["type"] == "too_short" and detail["input"]:
+                continue  # long enough, but for the entries that have mistakes
             mistakes.setdefault(_path(detail, values), []).append(detail)
         first = min(mistakes, key=lambda path: mistakes[path][0]["type"] != "extra_forbidden")
         more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
@@ -64,7 +69,8 @@ def _path(detail: ErrorDetails, values: Any) -> str:
             if detail["type"] != "missing":
                 break
         path += f"[{step}]" if isinstance(step, int) else f".{plain(step)}"
-    return path.removeprefix(".").removeprefix("provenance.")  # kept apart, written with the value
+    path = path.removeprefix(".")
+    return path.removeprefix("provenance.")  # kept apart in the model, beside the value in a file
 
 
 def _explain(model: type[BaseModel], path: str, details: list[ErrorDetails]) -> str:
@@ -95,10 +101,12 @@ def _list(fields: list[str]) -> str:
 
 
 def _fields_at(model: Any, parents: list[int | str]) -> list[str]:
-    """Names of the fields that the mapping at this path may have."""
+    """Names of the fields that the mapping at this path of the file may have."""
+    if not parents and "attention" in model.model_fields:
+        return [*model.model_fields, "sequences"]
     for step in parents:
         field = getattr(model, "model_fields", {}).get(step)
         model = model if field is None else field.annotation
         for inner in getattr(model, "__args__", ()):
             model = inner if hasattr(inner, "model_fields") else model
-    return list(getattr(model, "model_fields", {}))
+    return [name for name in getattr(model, "model_fields", {}) if name not in _NOT_WRITTEN]

@@ -13,7 +13,7 @@ import yaml
 
 from gpusim.errors import SpecError, excerpt, plain
 
-MAX_BYTES = 4 * 2**20
+MAX_BYTES = 2**20
 MAX_DEPTH = 20
 
 _SCALARS = {
@@ -55,9 +55,9 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from error
     except yaml.YAMLError as error:
-        raise SpecError(f"{path}: expected YAML, found {_problem(error)}") from error
-    except ValueError as error:  # an integer with more digits than Python reads
-        raise SpecError(f"{path}: expected YAML, found {plain(str(error))}") from error
+        raise SpecError(f"{path}: expected valid YAML: {_problem(error)}") from error
+    except ValueError as error:  # Python reads no integer of more than 4300 digits
+        raise SpecError(f"{path}: expected numbers, found one of too many digits") from error
     return mapping
 
 
@@ -83,14 +83,15 @@ def _problem(error: yaml.YAMLError) -> str:
 def _check_events(text: str) -> None:
     depth = documents = 0
     for event in yaml.parse(text, Loader=_Loader):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 1
         documents += isinstance(event, yaml.DocumentStartEvent)
         if documents > 1:
             raise SpecError(f"line {line}: expected one document, found another")
         if isinstance(event, yaml.AliasEvent):
             raise SpecError(f"line {line}: expected plain values, found an alias (*)")
-        if getattr(event, "tag", None) is not None:
-            raise SpecError(f"line {line}: expected plain values, found the tag {excerpt(event.tag)}")
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise SpecError(f"line {line}: expected plain values, found the tag {excerpt(tag)}")
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
@@ -119,5 +120,6 @@ def _check_keys(node: yaml.Node, where: str) -> None:
 def _kind(node: yaml.Node | None) -> str:
     if node is None or node.tag == "tag:yaml.org,2002:null":
         return "nothing"
-    kinds = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
-    return kinds.get(type(node)) or excerpt(node.value)
+    if isinstance(node, yaml.CollectionNode):
+        return "a mapping" if isinstance(node, yaml.MappingNode) else "a list"
+    return excerpt(node.value)

@@ -1,0 +1,101 @@
+"""FlashAttention-3's tile tables (`hopper/tile_size.h` of flash-attention, HEAD of August 2026)."""
+
+from dataclasses import dataclass
+
+from gpusim.schedules.tile import Tile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flash3Case:
+    """What the tables ask about a problem."""
+
+    head_dim: int
+    v_head_dim: int
+    causal: bool
+    local: bool
+    paged_gather: bool
+    rows: int
+
+    @property
+    def masked(self) -> bool:
+        """Whether the narrow column of the 16-bit table applies."""
+        return self.causal or self.local or self.paged_gather
+
+
+#: Head sizes that the kernels are instantiated for.
+HEAD_DIMS = (64, 96, 128, 192, 256)
+
+
+def sm90_tile(case: Flash3Case) -> Tile:
+    """16-bit tiles on Hopper: one producer warpgroup beside block_m/64 that compute, two KV stages.
+
+    Up to 64 packed rows and a head size of 64 or 128, one warpgroup computes (`use_one_mma_wg`,
+    written for vLLM's fork; measured latencies show it in SGLang's FA3 as well).
+    """
+    d = case.head_dim
+    if case.rows <= 64 and d in (64, 128) and not case.local:
+        wide = 192 if d == 64 else 128 if case.masked else 176
+        return _sm90(64, wide, d)
+    if d <= 64:
+        return _sm90(192, 128 if case.masked else 192, d)
+    if d <= 96:
+        return _sm90(192, 128 if case.local or case.paged_gather else 144, d)
+    if d <= 128:
+        return _sm90(128, 128 if case.masked else 176, d)
+    if d <= 192:
+        narrow = case.paged_gather or case.local
+        return _sm90(128, 96 if narrow else 128 if case.v_head_dim <= 128 else 112, d)
+    return _sm90(128, 64 if case.local else 80, d)
+
+
+def sm90_fp8_tile(case: Flash3Case) -> Tile:
+    """e4m3 tiles on Hopper; the one-warpgroup decode tile has 96 keys at d=128."""
+    d = case.head_dim
+    if case.rows <= 64 and d in (64, 128) and not case.local:
+        return _sm90(64, 128 if d == 64 else 96, d)
+    if d <= 64:
+        return _sm90(192, 160, d)
+    if d <= 96:
+        return _sm90(192, 128, d)
+    if d <= 128:
+        return _sm90(128, 160 if case.paged_gather else 224, d)
+    if d <= 192:
+        return _sm90(128, 128 if case.paged_gather and case.local else 160, d)
+    return _sm90(128, 64 if case.local else 128, d)
+
+
+def _sm90(block_m: int, block_n: int, head_dim: int) -> Tile:
+    return Tile(
+        block_m=block_m,
+        block_n=block_n,
+        num_warps=4 * (block_m // 64 + 1),
+        head_dim=head_dim,
+        stages=2,
+        registers=min(255, 65536 // (128 * (block_m // 64 + 1)) // 8 * 8),
+    )
+
+
+def sm8x_tile(case: Flash3Case, *, sm80: bool, varlen_split: bool) -> Tile:
+    """The same repository's tiles for Ampere and Ada: 128 query rows always.
+
+    `varlen_split` is the split instantiation of the variable-length kernel.
+    """
+    d, local = case.head_dim, case.local
+    if d <= 64:
+        return _sm8x(80 if varlen_split else 96 if local else 112, 4, d)
+    if d <= 96:
+        return _sm8x(48 if varlen_split or local else 64, 4, d)
+    if d <= 128:
+        if sm80 and not varlen_split:
+            return _sm8x(48 if local else 64, 4, d)
+        return _sm8x((96 if local else 112) if varlen_split else 96 if local else 128, 8, d)
+    if d <= 192:
+        narrow = local or varlen_split or case.paged_gather
+        return _sm8x(64 if narrow else 96, 8, d, stages=2 if sm80 else 1)
+    if sm80:
+        return _sm8x(48 if varlen_split or local else 64, 8, d)
+    return _sm8x(48 if varlen_split or local else 64, 8, d)
+
+
+def _sm8x(block_n: int, num_warps: int, head_dim: int, stages: int = 1) -> Tile:
+    return Tile(block_m=128, block_n=block_n, num_warps=num_warps, head_dim=head_dim, stages=stages)

@@ -1,0 +1,150 @@
+"""What L2 answers and what goes to HBM, on launches small enough to count by hand."""
+
+import numpy as np
+import pytest
+
+from gpusim.machine.traffic import Traffic, count_traffic, miss
+from gpusim.schedules.launch import Launch, Operand
+from gpusim.schedules.step import Part, Pipe, Step
+from gpusim.schedules.work import Tiles, Work
+from gpusim.spec.load import load_gpu
+from gpusim.units import MIB
+
+_SHIPPED = load_gpu("a100_sxm_80gb")
+#: Hits up to 16 MiB of reuse distance, misses from 32.
+GPU = _SHIPPED.model_copy(
+    update={"l2": _SHIPPED.l2.model_copy(update={"hit_mib": 16.0, "miss_mib": 32.0})}
+)
+
+
+def _tensor(name: str, mib: float, *, walks: float = 1, heads_per_stream: int = 1) -> Operand:
+    return Operand(
+        name=name,
+        unique_bytes=mib * MIB,
+        requested_bytes=mib * MIB * walks,
+        heads_per_stream=heads_per_stream,
+    )
+
+
+def _launch(
+    reads: list[Operand], writes: list[Operand], *, ctas_per_head: int = 1, heads: int = 1
+) -> Launch:
+    """A launch over one sequence; only its operands and its number of CTAs matter here."""
+    column, one = np.zeros(ctas_per_head), np.ones(ctas_per_head, dtype=np.int64)
+    tiles = Tiles(
+        steps=one,
+        q_start=0 * one,
+        q_rows=one,
+        kv_start=0 * one,
+        kv_stop=one,
+        loop_bytes=column,
+        load_bytes=column,
+        store_bytes=column,
+    )
+    work = Work(
+        tiles=tiles,
+        group_first=np.array([0]),
+        group_rows=np.array([ctas_per_head]),
+        copies=np.array([1]),
+        heads=heads,
+    )
+    step = Step(tracks=((Part("mma", {Pipe.TENSOR: 1.0}),),), load_bytes=1.0)
+    return Launch(
+        name="kernel",
+        threads=128,
+        registers=64,
+        smem_bytes=0,
+        step=step,
+        work=work,
+        reads=tuple(reads),
+        writes=tuple(writes),
+    )
+
+
+def _count(*launches: Launch, warm: bool, slots: int = 100) -> tuple[Traffic, ...]:
+    return count_traffic(launches, GPU, (slots,) * len(launches), warm=warm)
+
+
+def _mib(traffic: Traffic) -> tuple[float, float]:
+    return traffic.hbm_read_bytes / MIB, traffic.hbm_write_bytes / MIB
+
+
+@pytest.mark.parametrize(
+    ("distance_mib", "share"), [(0, 0), (16, 0), (20, 0.25), (24, 0.5), (32, 1), (1000, 1)]
+)
+def test_misses_ramp_from_the_last_hit_to_the_first_full_miss(
+    distance_mib: float, share: float
+) -> None:
+    assert miss(GPU, distance_mib * MIB) == share
+
+
+def test_a_cold_launch_reads_and_writes_everything_once() -> None:
+    (traffic,) = _count(_launch([_tensor("q", 1), _tensor("kv", 6)], [_tensor("o", 1)]), warm=False)
+    assert _mib(traffic) == (7, 1)
+    assert traffic.hbm_fraction == 1
+
+
+@pytest.mark.parametrize(("kv_mib", "share"), [(14, 0), (22, 0.5), (30, 1), (300, 1)])
+def test_a_warm_replay_misses_by_its_own_footprint(kv_mib: float, share: float) -> None:
+    """Footprint = 1 + kv + 1 MiB: up to 16 all stays, results too; from 32 on nothing does."""
+    launch = _launch([_tensor("q", 1), _tensor("kv", kv_mib)], [_tensor("o", 1)])
+    (traffic,) = _count(launch, warm=True)
+    assert _mib(traffic) == ((1 + kv_mib) * share, share)
+
+
+def test_partials_of_one_wave_are_found_in_l2() -> None:
+    """All CTAs store at the end, so half the combine's own 10 MiB is all that lies between."""
+    forward = _launch([_tensor("kv", 500)], [_tensor("partial", 8)], ctas_per_head=100)
+    combine = _launch([_tensor("partial", 8)], [_tensor("o", 2)])
+    first, second = _count(forward, combine, warm=False)
+    assert _mib(first) == (500, 0)
+    assert _mib(second) == (0, 2)
+
+
+def test_partials_of_many_waves_are_evicted_by_the_keys_between() -> None:
+    """Distance 5 + 508/2·(1 - 100/400) MiB: written out, and read back."""
+    forward = _launch([_tensor("kv", 500)], [_tensor("partial", 8)], ctas_per_head=400)
+    combine = _launch([_tensor("partial", 8)], [_tensor("o", 2)])
+    first, second = _count(forward, combine, warm=False)
+    assert _mib(first) == (500, 8)
+    assert _mib(second) == (8, 2)
+
+
+def test_a_launch_between_pushes_a_tensor_out() -> None:
+    write = _launch([], [_tensor("x", 4)])
+    other = _launch([_tensor("y", 22)], [])
+    read = _launch([_tensor("x", 4)], [])
+    assert [_mib(t) for t in _count(write, read, warm=False)] == [(0, 0), (0, 0)]
+    # 22 MiB of y and half of the reader's 4 lie between: 24, half of it misses.
+    assert [_mib(t) for t in _count(write, other, read, warm=False)] == [(0, 2), (22, 0), (2, 0)]
+
+
+def _gqa(*, mib: float, ctas_per_head: int, heads: int, group: int) -> float:
+    """MiB read by a launch in which each KV stream is walked by a group of heads."""
+    kv = _tensor("kv", mib, walks=group, heads_per_stream=group)
+    launch = _launch([kv], [], ctas_per_head=ctas_per_head, heads=heads)
+    (traffic,) = _count(launch, warm=False)
+    return traffic.hbm_read_bytes / MIB
+
+
+def test_heads_of_a_group_that_run_together_read_keys_once() -> None:
+    assert _gqa(mib=400, ctas_per_head=25, heads=8, group=4) == 400
+
+
+def test_heads_of_a_group_that_run_apart_read_large_keys_again() -> None:
+    """More CTAs a head than slots: by the next head, 400·4/8 MiB have passed."""
+    assert _gqa(mib=400, ctas_per_head=101, heads=8, group=4) == 4 * 400
+
+
+def test_heads_of_a_group_that_run_apart_find_small_keys_in_l2() -> None:
+    assert _gqa(mib=30, ctas_per_head=101, heads=8, group=4) == 30
+
+
+def test_half_a_group_at_a_time_reads_large_keys_twice() -> None:
+    assert _gqa(mib=400, ctas_per_head=50, heads=8, group=4) == 2 * 400
+
+
+def test_no_walk_is_charged_more_than_what_was_requested() -> None:
+    kv = _tensor("kv", 400, walks=1.5, heads_per_stream=4)
+    (traffic,) = _count(_launch([kv], [], ctas_per_head=101, heads=8), warm=False)
+    assert _mib(traffic) == (600, 0)
