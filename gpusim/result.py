@@ -11,7 +11,8 @@ class LaunchResult:
     """One launch of a call.
 
     Attributes:
-        time_us: from its start to its last CTA's end, without the launch gap before it.
+        gap_us: the launch gap before it.
+        time_us: from its start to its last CTA's end.
         breakdown: share of `time_us` by cause; adds up to 1.
         bound: the cause that holds the launch back most.
         waves: CTAs over slots.
@@ -28,6 +29,7 @@ class LaunchResult:
     warps_per_sm: int
     occupancy_fraction: float
     limiter: str
+    gap_us: float
     time_us: float
     bound: str
     breakdown: dict[str, float]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gpusim.analytic.bounds import bounds
 from gpusim.analytic.engine import predict_launches
-from gpusim.machine.place import Placed, place
+from gpusim.machine.place import place
 from gpusim.result import Result
 from gpusim.schedules.catalogue import build_launches
 from gpusim.schedules.launch import Launch
@@ -88,8 +88,7 @@ def _coverage(launch: Launch, group: int, seq: Sequence) -> NDArray[np.int8]:
     counts = np.zeros((seq.q_len * work.packed, seq.kv_len), dtype=np.int8)
     first = int(work.group_first[group])
     for row in range(first, first + int(work.group_rows[group])):
-        queries = slice(tiles.q_start[row], tiles.q_start[row] + tiles.q_rows[row])
-        counts[queries, tiles.kv_start[row] : tiles.kv_stop[row]] += 1
+        counts[work.query_rows(row), tiles.kv_start[row] : tiles.kv_stop[row]] += 1
     return counts
 
 
@@ -132,30 +131,19 @@ def hbm_carries_at_least_the_compulsory_bytes(
 
 
 def no_launch_beats_a_bound(
-    attention: Attention,
-    gpu: Gpu,
-    schedule: str,
-    options: Options,
-    *,
-    engine: str = "sim",
-    l2: str = "cold",
+    attention: Attention, gpu: Gpu, schedule: str, options: Options, *, engine: str, l2: str
 ) -> None:
     """Every launch takes at least as long as each of its analytic bounds."""
     launches = build_launches(schedule, attention, gpu, options)
     result = run(attention, gpu, launches, engine, l2)
-    for placed, timed in zip(_placed(launches, gpu, l2), result.launches, strict=True):
+    launched = place(launches, gpu, load="steady", warm=l2 == "warm")
+    for placed, timed in zip(launched, result.launches, strict=True):
         for name, bound in bounds(placed, gpu).items():
             assert timed.time_us >= bound * (1 - ROUNDING), f"{timed.name} beats its {name} bound"
 
 
 def shares_are_shares_and_reruns_are_identical(
-    attention: Attention,
-    gpu: Gpu,
-    schedule: str,
-    options: Options,
-    *,
-    engine: str = "sim",
-    l2: str = "cold",
+    attention: Attention, gpu: Gpu, schedule: str, options: Options, *, engine: str, l2: str
 ) -> None:
     """Breakdowns add up to 1, fractions stay within 0 to 1, and a second run gives the same."""
     launches = build_launches(schedule, attention, gpu, options)
@@ -172,13 +160,7 @@ def shares_are_shares_and_reruns_are_identical(
 
 
 def a_faster_gpu_is_never_slower(
-    attention: Attention,
-    gpu: Gpu,
-    schedule: str,
-    options: Options,
-    *,
-    engine: str = "sim",
-    l2: str = "cold",
+    attention: Attention, gpu: Gpu, schedule: str, options: Options, *, engine: str, l2: str
 ) -> None:
     """More HBM bandwidth or a higher clock, with the launches held fixed, costs no time.
 
@@ -193,7 +175,7 @@ def a_faster_gpu_is_never_slower(
 
 
 def more_sms_are_never_slower_on_uniform_work(
-    attention: Attention, gpu: Gpu, schedule: str, options: Options, *, engine: str = "sim"
+    attention: Attention, gpu: Gpu, schedule: str, options: Options, *, engine: str
 ) -> None:
     """A quarter more SMs cost no time where items are equal and memory holds nobody back.
 
@@ -205,13 +187,13 @@ def more_sms_are_never_slower_on_uniform_work(
     launches = build_launches(schedule, attention, gpu, options)
     assert is_uniform(launches)
     unlimited = with_memory(gpu, 1e3)
-    larger = with_sms(unlimited, gpu.sm.count * 5 // 4)
+    larger = changed(unlimited, "sm", count=gpu.sm.count * 5 // 4)
     before = run(attention, unlimited, launches, engine, "cold").time_us
     assert run(attention, larger, launches, engine, "cold").time_us <= before * (1 + ROUNDING)
 
 
 def engines_agree_on_uniform_work(
-    attention: Attention, gpu: Gpu, schedule: str, options: Options, *, l2: str = "cold"
+    attention: Attention, gpu: Gpu, schedule: str, options: Options, *, l2: str
 ) -> None:
     """`sim` and `analytic` are within `AGREEMENT` if every launch's items are equal."""
     launches = build_launches(schedule, attention, gpu, options)
@@ -222,7 +204,7 @@ def engines_agree_on_uniform_work(
 
 
 def merging_equal_items_changes_little(
-    attention: Attention, gpu: Gpu, schedule: str, options: Options, *, l2: str = "cold"
+    attention: Attention, gpu: Gpu, schedule: str, options: Options, *, l2: str
 ) -> None:
     """`sim` with several equal items taken at once is within `MERGING` of one by one."""
     launches = build_launches(schedule, attention, gpu, options)
@@ -245,34 +227,23 @@ def is_uniform(launches: Launches) -> bool:
     )
 
 
-def _placed(launches: Launches, gpu: Gpu, l2: str) -> tuple[Placed, ...]:
-    return place(launches, gpu, load="steady", warm=l2 == "warm")
+def changed(gpu: Gpu, part: str, **values: float) -> Gpu:
+    """The GPU with other numbers in one part of its profile."""
+    return gpu.model_copy(update={part: getattr(gpu, part).model_copy(update=values)})
 
 
 def with_hbm(gpu: Gpu, factor: float) -> Gpu:
     """The GPU with that much more sustained HBM bandwidth."""
-    bandwidth = gpu.hbm.sustained_gb_per_s * factor
-    return gpu.model_copy(
-        update={"hbm": gpu.hbm.model_copy(update={"sustained_gb_per_s": bandwidth})}
-    )
+    return changed(gpu, "hbm", sustained_gb_per_s=gpu.hbm.sustained_gb_per_s * factor)
 
 
 def with_memory(gpu: Gpu, factor: float) -> Gpu:
     """The GPU with that much more HBM bandwidth, and L2 bandwidth of all SMs together."""
     bandwidth = gpu.l2.bytes_per_clock * factor
-    l2 = gpu.l2.model_copy(update={"bytes_per_clock": bandwidth})
-    return with_hbm(gpu, factor).model_copy(update={"l2": l2})
+    return changed(with_hbm(gpu, factor), "l2", bytes_per_clock=bandwidth)
 
 
 def with_clock(gpu: Gpu, factor: float) -> Gpu:
     """The GPU with all its clocks that much higher."""
-    clocks = {
-        name: getattr(gpu.clock, name) * factor
-        for name in ("boost_mhz", "benchmark_mhz", "steady_mhz")
-    }
-    return gpu.model_copy(update={"clock": gpu.clock.model_copy(update=clocks)})
-
-
-def with_sms(gpu: Gpu, count: int) -> Gpu:
-    """The GPU with so many SMs, and the bandwidths it had."""
-    return gpu.model_copy(update={"sm": gpu.sm.model_copy(update={"count": count})})
+    names = ("boost_mhz", "benchmark_mhz", "steady_mhz")
+    return changed(gpu, "clock", **{name: getattr(gpu.clock, name) * factor for name in names})

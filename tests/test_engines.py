@@ -84,7 +84,7 @@ def test_more_work_never_takes_less_time(engine: str) -> None:
 
 def test_many_merged_items_take_the_time_of_single_ones() -> None:
     attention, launches = _tiles(20_000)
-    contracts.merging_equal_items_changes_little(attention, A100, "flash2", {})
+    contracts.merging_equal_items_changes_little(attention, A100, "flash2", {}, l2="cold")
     assert launches[0].work.num_items == 20_000
 
 

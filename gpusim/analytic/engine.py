@@ -38,14 +38,41 @@ def predict_launches(
 def _timing(placed: Placed) -> Timing:
     memory = {"hbm": hbm_bound(placed), "l2": l2_bound(placed)}
     level = max(memory, key=lambda name: memory[name])
-    if len(placed.units) == 1:
-        waves = math.ceil(placed.launch.work.num_items / placed.slots)
+    work = placed.launch.work
+    if work.owner is not None:
+        compute, floor = _owned(placed), memory[level] + placed.latency_us
+    elif len(placed.units) == 1:
+        waves = math.ceil(work.num_items / placed.lanes)
         compute, floor = _waves(placed), memory[level] + waves * placed.latency_us
-    elif placed.launch.work.num_items <= placed.slots:
+    elif work.num_items <= placed.lanes:
         compute, floor = _one_wave(placed), memory[level] + placed.latency_us
     else:
         compute, floor = _many_waves(placed, 0.0), _many_waves(placed, memory[level])
     return _account(placed, max(compute, floor), level if floor > compute else "step")
+
+
+def _owned(placed: Placed) -> float:
+    """Every worker does its own items; those that merge wait for their peers' first results.
+
+    end of worker w = max(own items, first item of w + 1 ... w + peers) + peers·merge
+    T = the last end, or, with more workers than run at once, at least their mean share
+    """
+    work = placed.launch.work
+    assert work.owner is not None  # the caller looked
+    order = work.order()
+    times = placed.latency_us + placed.units[order] / placed.rate(placed.residents)
+    workers = placed.launch.num_ctas
+    own = np.bincount(work.owner, weights=times, minlength=workers)
+    last = own.copy()
+    if work.peers is not None:
+        peers = np.zeros(workers, dtype=np.int64)
+        np.maximum.at(peers, work.owner, work.peers[order])
+        first = times[np.unique(work.owner, return_index=True)[1]]
+        for worker in np.flatnonzero(peers):
+            ready = first[worker + 1 : worker + 1 + peers[worker]].max()
+            last[worker] = max(own[worker], ready) + peers[worker] * placed.merge_us
+    rounds = math.ceil(workers / placed.lanes)
+    return float(max(last.max() * rounds if rounds > 1 else last.max(), own.sum() / placed.lanes))
 
 
 def _waves(placed: Placed) -> float:
@@ -54,8 +81,8 @@ def _waves(placed: Placed) -> float:
     T = full·(latency + u/rate(k)) + [latency + u/rate(ceil(rest/SMs))]
     """
     units = float(placed.units[0])
-    full, rest = divmod(placed.launch.work.num_items, placed.slots)
-    time = full * (placed.latency_us + units / placed.rate(placed.occupancy.ctas_per_sm))
+    full, rest = divmod(placed.launch.work.num_items, placed.lanes)
+    time = full * (placed.latency_us + units / placed.rate(placed.residents))
     if rest:
         time += placed.latency_us + units / placed.rate(math.ceil(rest / placed.num_sms))
     return time
@@ -84,21 +111,20 @@ def _many_waves(placed: Placed, memory_us: float) -> float:
     on average half done on the other slots; and no item starts before those of the waves before it
     can have ended. With `after` the work from an item to the end of the order, as a share of all,
 
-        throughput = max((Σ u / rate(k) + n·latency) / slots, memory_us)
+        throughput = max((Σ u / rate(k) + n·latency) / lanes, memory_us)
         start      = max(throughput·(1 - after) - half an item's mean time,
                          whole waves before it · shortest item)
         T          = max(throughput, max over items (start + latency + u/rate(1)))
     """
-    work, slots = placed.launch.work, placed.slots
-    full_rate = placed.rate(placed.occupancy.ctas_per_sm)
-    times = placed.latency_us + placed.units / full_rate
-    busy = work.total(times) / slots
+    work, lanes = placed.launch.work, placed.lanes
+    times = placed.latency_us + placed.units / placed.rate(placed.residents)
+    busy = work.total(times) / lanes
     throughput = max(busy, memory_us + placed.latency_us if memory_us else 0.0)
     after = remaining(work, times) / work.total(times)
     before = work.num_items - remaining(work, np.ones(len(times)))
     start = np.maximum(
-        throughput * (1 - after - slots / work.num_items / 2),
-        before // slots * times.min(),
+        throughput * (1 - after - lanes / work.num_items / 2),
+        before // lanes * times.min(),
     )
     return max(throughput, float((start + placed.latency_us + placed.units / placed.rate(1)).max()))
 
@@ -106,19 +132,16 @@ def _many_waves(placed: Placed, memory_us: float) -> float:
 def _account(placed: Placed, time: float, winner: str) -> Timing:
     """Shares of the slots' time by cause, and residence, for a launch that takes `time`."""
     work = placed.launch.work
-    items, slots = work.num_items, placed.slots
-    total = time * slots
-    unfilled = max(0.0, 1 - items / slots)
-    latency = min(1 - unfilled, items * placed.latency_us / total)
-    residents = min(placed.occupancy.ctas_per_sm, math.ceil(items / placed.num_sms))
+    total = time * placed.slots
+    unfilled = 1 - placed.lanes / placed.slots
+    latency = min(1 - unfilled, work.num_items * placed.latency_us / total)
     room = 1 - unfilled - latency
-    pace = work.total(placed.units) / placed.rate(residents) / total
+    pace = work.total(placed.units) / placed.rate(placed.residents) / total
     loop = min(room, pace) if winner == "step" else room
     tail = room - loop
-    shares = {"cta_latency": latency, winner: loop, "unfilled": unfilled, "tail": tail}
     return Timing(
         time_us=time,
-        shares=shares,
+        shares={"cta_latency": latency, winner: loop, "unfilled": unfilled, "tail": tail},
         resident_us=(latency + loop) * total,
-        sm_busy_us=min(items, placed.num_sms) * time * (1 - tail),
+        sm_busy_us=min(placed.lanes, placed.num_sms) * time * (1 - tail),
     )

@@ -45,7 +45,7 @@ def launch_result(placed: Placed, timing: Timing, gpu: Gpu) -> LaunchResult:
     resident_warps_us = timing.resident_us * ceil_div(launch.threads, 32)
     return LaunchResult(
         name=launch.name,
-        ctas=launch.work.num_items,
+        ctas=launch.num_ctas,
         threads=launch.threads,
         registers=launch.registers,
         smem_bytes=launch.smem_bytes,
@@ -53,10 +53,11 @@ def launch_result(placed: Placed, timing: Timing, gpu: Gpu) -> LaunchResult:
         warps_per_sm=fit.warps_per_sm,
         occupancy_fraction=fit.fraction,
         limiter=fit.limiter,
+        gap_us=placed.gap_us,
         time_us=timing.time_us,
         bound=_winner(breakdown),
         breakdown=breakdown,
-        waves=launch.work.num_items / placed.slots,
+        waves=launch.num_ctas / placed.slots,
         achieved_fraction=resident_warps_us / (sm_time * gpu.max_warps),
         sm_busy_fraction=timing.sm_busy_us / sm_time,
         issued_flop=launch.issued_flop,
@@ -87,9 +88,8 @@ def total_result(
 
     Energy is idle power over the time plus energy per issued FLOP and per HBM byte.
     """
-    gap = gpu.launch.graph_us
-    time_us = sum(la.time_us + gap for la in launches)
-    parts: dict[str, float] = {"launch": gap * len(launches)}
+    time_us = sum(la.time_us + la.gap_us for la in launches)
+    parts: dict[str, float] = {"launch": sum(la.gap_us for la in launches)}
     for la in launches:
         for name, share in la.breakdown.items():
             parts[name] = parts.get(name, 0.0) + share * la.time_us

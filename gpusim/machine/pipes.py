@@ -81,7 +81,7 @@ def step_time(gpu: Gpu, step: Step, *, latency_clocks: float) -> StepTime:
     parts = [pair for track in tracks for pair in track]
     matrix = sum(clocks for part, clocks in parts if _is_matrix(part))
     other = sum(clocks for part, clocks in parts if not _is_matrix(part))
-    exposed = _exposed_fraction(gpu, step) if matrix else 1.0
+    exposed = _exposed_fraction(gpu, step) if step.total(Pipe.TENSOR) else 1.0
     longest = max(sum(clocks for _, clocks in track) for track in tracks)
     overlapped = matrix + exposed * other
     serial = max(overlapped, longest) if len(tracks) > 1 else overlapped
@@ -115,7 +115,8 @@ def _exposed_fraction(gpu: Gpu, step: Step) -> float:
 
 
 def _is_matrix(part: Part) -> bool:
-    return part.amounts.get(Pipe.TENSOR, 0.0) > 0
+    """Whether a part counts with the matrix work, which nothing hides."""
+    return part.exposed or part.amounts.get(Pipe.TENSOR, 0.0) > 0
 
 
 def _part_clocks(gpu: Gpu, step: Step, part: Part) -> float:

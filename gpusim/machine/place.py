@@ -9,7 +9,7 @@ from gpusim.schedules.launch import Launch
 from gpusim.schedules.occupancy import Occupancy, occupancy
 from gpusim.schedules.work import Floats
 from gpusim.spec.gpu import Gpu
-from gpusim.units import NS_PER_US, US_PER_S
+from gpusim.units import NS_PER_US, US_PER_S, ceil_div
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,9 @@ class Placed:
         step: time of a step in clocks.
         traffic: bytes by level.
         clock: SM clocks per us.
-        latency_us: of each CTA outside its main loop; it occupies no pipe.
+        latency_us: of each work item outside its main loop; it occupies no pipe.
+        gap_us: between the launch before it and its start.
+        merge_us: to merge one peer's partial result: an L2 latency and its bytes.
         units: per distinct work item, its main loop and the transfer of Q and O, in steps.
         hbm_bytes, l2_bytes: per distinct work item, over the whole of it.
         hbm_bandwidth, l2_bandwidth: bytes per us of the whole GPU.
@@ -35,6 +37,8 @@ class Placed:
     traffic: Traffic
     clock: float
     latency_us: float
+    gap_us: float
+    merge_us: float
     units: Floats
     hbm_bytes: Floats
     l2_bytes: Floats
@@ -46,6 +50,16 @@ class Placed:
     def slots(self) -> int:
         """CTAs that the GPU holds at once."""
         return self.num_sms * self.occupancy.ctas_per_sm
+
+    @property
+    def lanes(self) -> int:
+        """CTAs of this launch that run at once."""
+        return min(self.slots, self.launch.num_ctas)
+
+    @property
+    def residents(self) -> int:
+        """CTAs on the fullest SM."""
+        return ceil_div(self.lanes, self.num_sms)
 
     def rate(self, residents: int) -> float:
         """Steps per us of each of so many CTAs on one SM."""
@@ -106,6 +120,8 @@ def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz:
         traffic=traffic,
         clock=clock,
         latency_us=gpu.cta.latency_ns / NS_PER_US,
+        gap_us=0.0 if launch.programmatic else gpu.launch.graph_us,
+        merge_us=(latency + launch.merge_bytes / gpu.l2.port_bytes_per_clock_per_sm) / clock,
         units=tiles.steps + (edge_clocks + step.fill) / step.alone,
         hbm_bytes=total * missed,
         l2_bytes=total,

@@ -130,11 +130,17 @@ def _repeated_walks(launch: Launch, operand: Operand, gpu: Gpu, slots: int) -> f
 
         in a head:   max(1, k/S) times, the stream itself apart
         by heads:    g times if P > S, else max(1, g·P/S) times, one head's tensors apart
+
+    CTAs that themselves walk a tensor several times come back to it after all that the CTAs running
+    with them have walked.
     """
     work = launch.work
     repeated = operand.requested_bytes - operand.unique_bytes
     if repeated <= 0:
         return 0.0
+    if operand.walks > 1:
+        resident = operand.unique_bytes * min(1.0, slots / launch.num_ctas)
+        return operand.unique_bytes * (operand.walks - 1) * miss(gpu, resident)
     g = operand.heads_per_stream
     per_head = work.num_items / work.heads
     streams = float(work.copies.sum()) * max(1, work.heads // g)

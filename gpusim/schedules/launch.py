@@ -15,12 +15,14 @@ class Operand:
         unique_bytes: distinct bytes touched.
         requested_bytes: bytes asked from L2, re-reads included.
         heads_per_stream: consecutive heads of the work's loops that read the same bytes (GQA).
+        walks: times that a CTA itself goes over its share (FlashAttention-1's passes over Q and O).
     """
 
     name: str
     unique_bytes: float
     requested_bytes: float
     heads_per_stream: int = 1
+    walks: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +30,17 @@ class Launch:
     """One kernel launch.
 
     A launch starts when the one before it has ended. Idle slots pull the next item of `work` in its
-    order, as the hardware's CTA dispatcher does.
+    order: the hardware's CTA dispatcher, or the workers of a persistent kernel. If `work.owner` is
+    given, each worker does its own items instead.
 
     Attributes:
         name: kernel name, as in a profiler.
         threads, registers, smem_bytes: per CTA (registers per thread), for occupancy.
         step: what one main-loop step costs.
         work: the items.
+        workers: CTAs of a persistent kernel; None: a CTA per item.
+        merge_bytes: read to merge one peer's partial result (`work.peers`).
+        programmatic: launched early (programmatic dependent launch), so that no gap precedes it.
         reads, writes: tensors touched; bytes of `work` and of the operands agree.
     """
 
@@ -46,6 +52,14 @@ class Launch:
     work: Work
     reads: tuple[Operand, ...]
     writes: tuple[Operand, ...]
+    workers: int | None = None
+    merge_bytes: float = 0.0
+    programmatic: bool = False
+
+    @property
+    def num_ctas(self) -> int:
+        """CTAs in the grid."""
+        return self.work.num_items if self.workers is None else self.workers
 
     @property
     def issued_flop(self) -> float:

@@ -21,10 +21,14 @@ class Pipe(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Work that one group of warps does in one go: its pipes run at once, the slowest decides."""
+    """Work that one group of warps does in one go: its pipes run at once, the slowest decides.
+
+    `exposed` work hides behind nothing, whatever the overlap of other parts.
+    """
 
     name: str
     amounts: Mapping[Pipe, float]
+    exposed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

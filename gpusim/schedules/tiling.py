@@ -1,6 +1,6 @@
 """The choices that a user may take out of a schedule's hands: tiles, warps, stages, splits."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +25,15 @@ class Tiling(BaseModel):
     )
     num_splits: Annotated[int, Field(strict=True, ge=1, le=256)] | None = Field(
         default=None, description="parts that the KV range of an output is cut into"
+    )
+    samples: Annotated[int, Field(strict=True, ge=1, le=2**20)] | None = Field(
+        default=None, description="value rows drawn per query head (SANTA)"
+    )
+    logit_sigma: Annotated[float, Field(ge=0, le=20, allow_inf_nan=False)] | None = Field(
+        default=None, description="standard deviation of the attention logits (SANTA)"
+    )
+    algorithm: Literal["shipped", "paper"] | None = Field(
+        default=None, description="FlashAttention-1 as released, or the paper's Algorithm 1"
     )
     registers: Annotated[int, Field(strict=True, ge=16, le=255)] | None = Field(
         default=None, description="registers per thread"

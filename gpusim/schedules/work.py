@@ -49,10 +49,18 @@ class Work:
 
         heads_inner=False:  for head: for group: for copy: for row     (FA2 grid: m, batch, head)
         heads_inner=True:   for group: for copy: for head: for row     (FA2 split grid)
+        section=n:          ... for section of n heads: for row: for head of the section   (FA3)
 
     Attributes:
         tiles: the distinct rows.
+        section: consecutive heads that take turns row by row.
         packed: query heads whose rows share a tile (GQA packing); row r is query r // packed.
+        owner: worker of each item in order, if every worker has a list of its own (Stream-K,
+            static persistent kernels); None if idle workers pull the next item.
+        peers: per row, how many of the workers after its own it waits for: their first items'
+            partial results are merged into it at its end.
+        row_block, row_stride: if given, a tile's query rows are not one range but every
+            `row_stride`-th block of `row_block` rows from `q_start` on.
     """
 
     tiles: Tiles
@@ -61,7 +69,21 @@ class Work:
     copies: Ints
     heads: int
     heads_inner: bool = False
+    section: int = 1
     packed: int = 1
+    owner: Ints | None = None
+    peers: Ints | None = None
+    row_block: int = 0
+    row_stride: int = 0
+
+    def query_rows(self, row: int) -> Ints:
+        """Query rows of one row of the table."""
+        start, rows = int(self.tiles.q_start[row]), int(self.tiles.q_rows[row])
+        index = np.arange(rows)
+        if not self.row_block:
+            return start + index
+        block = index // self.row_block * self.row_stride * self.row_block
+        return start + block + index % self.row_block
 
     @property
     def counts(self) -> Ints:
@@ -75,13 +97,14 @@ class Work:
 
     def order(self) -> NDArray[np.int32]:
         """Row index of every item in dispatch order."""
-        repeats = self.copies * (self.heads if self.heads_inner else 1)
+        outer = self.heads // self.section
+        repeats = self.copies * (outer if self.heads_inner else 1)
         blocks = [
-            np.tile(np.arange(first, first + rows, dtype=np.int32), int(n))
+            np.tile(np.arange(first, first + rows, dtype=np.int32).repeat(self.section), int(n))
             for first, rows, n in zip(self.group_first, self.group_rows, repeats, strict=True)
         ]
         once = np.concatenate(blocks) if blocks else np.empty(0, np.int32)
-        return once if self.heads_inner else np.tile(once, self.heads)
+        return once if self.heads_inner else np.tile(once, outer)
 
     def total(self, column: Ints | Floats) -> float:
         """Sum of a column over all items."""
