@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gpusim.spec.gpu import Gpu
     from gpusim.spec.load import load_gpu, load_workload
     from gpusim.spec.workload import Workload
+    from gpusim.study.compare import compare
     from gpusim.study.simulate import simulate, simulate_workload
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ _HOMES = {
     "load_gpu": "gpusim.spec.load",
     "load_workload": "gpusim.spec.load",
     "Workload": "gpusim.spec.workload",
+    "compare": "gpusim.study.compare",
     "simulate": "gpusim.study.simulate",
     "simulate_workload": "gpusim.study.simulate",
 }
@@ -53,6 +55,7 @@ __all__ = [
     "Sequence",
     "SpecError",
     "Workload",
+    "compare",
     "load_gpu",
     "load_workload",
     "occupancy",

@@ -13,8 +13,12 @@ class LaunchResult:
     Attributes:
         gap_us: the launch gap before it.
         time_us: from its start to its last CTA's end.
-        breakdown: share of `time_us` by cause; adds up to 1.
-        bound: the cause that holds the launch back most.
+        breakdown: share of the slots' time by cause; adds up to 1. 'unfilled' slots never get a
+            CTA, 'tail' is idle at the end; 'cta_latency' is start, first loads and last store,
+            'sync' barriers and load waits within a step, 'fix_up' waits for partial results.
+        bound: the greatest of `limited_us`.
+        limited_us: time on the clock by what held back the CTAs that ran.
+        tile: what the schedule chose: tile sizes, warps, stages, splits.
         waves: CTAs over slots.
         achieved_fraction: resident warps over the SM's maximum, averaged over the launch.
         sm_busy_fraction: SM time with at least one CTA resident.
@@ -33,6 +37,8 @@ class LaunchResult:
     time_us: float
     bound: str
     breakdown: dict[str, float]
+    limited_us: dict[str, float]
+    tile: dict[str, int]
     waves: float
     achieved_fraction: float
     sm_busy_fraction: float
@@ -72,12 +78,24 @@ class Result:
     compulsory_bytes: float
     energy_j: float
     launches: tuple[LaunchResult, ...]
+    options: dict[str, Any] = field(default_factory=dict)
     spans: tuple[Span, ...] = field(default=(), repr=False)
 
     @property
     def main(self) -> LaunchResult:
-        """The launch that takes longest; it speaks for the call's occupancy and waves."""
-        return max(self.launches, key=lambda launch: launch.time_us)
+        """The launch with the most matrix work; it speaks for the call's occupancy and waves."""
+        return max(self.launches, key=lambda launch: (launch.issued_flop, launch.time_us))
+
+    @property
+    def options_text(self) -> str:
+        """The options in a line; of a kernel of the user's own its name says enough."""
+        plain = {k: v for k, v in self.options.items() if not isinstance(v, dict)}
+        return " ".join(f"{k}={v}" for k, v in plain.items())
+
+    @property
+    def label(self) -> str:
+        """The schedule with its options."""
+        return f"{self.schedule} {self.options_text}".rstrip()
 
     @property
     def tflops(self) -> float:
@@ -101,6 +119,7 @@ class Result:
             "workload": self.workload,
             "gpu": self.gpu,
             "schedule": self.schedule,
+            "options": self.options,
             "engine": self.engine,
             "time_us": self.time_us,
             "bound": self.bound,

@@ -5,6 +5,7 @@ MIB = 1024 * KIB
 GB = 10**9
 US_PER_S = 1e6
 NS_PER_US = 1e3
+PJ = 1e-12
 
 
 def ceil_div(value: int, by: int) -> int:

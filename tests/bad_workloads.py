@@ -137,7 +137,7 @@ WORKLOADS = {
     ),
     "a tile that is too large": (
         OPTION,
-        "schedules: [{name: flash2, block_m: 1024, block_n: 1024}]",
+        "schedules: [{name: flash2, block_m: 256, block_n: 256, num_warps: 16}]",
         "schedule flash2: ",
         "expected a CTA that fits on an SM",
         "shared memory",

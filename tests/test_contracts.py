@@ -33,7 +33,9 @@ deterministic = partial(
     phases=(Phase.explicit, Phase.generate),  # shrinking simulations takes minutes
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-every_schedule = pytest.mark.parametrize("schedule", SCHEDULES)
+#: Sampled schedules take few of the problems drawn here; `test_santa` draws for them.
+EXACT = tuple(name for name, schedule in SCHEDULES.items() if schedule.exact)
+every_schedule = pytest.mark.parametrize("schedule", EXACT)
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 
 
@@ -72,9 +74,11 @@ def problems(draw: st.DrawFn, *, uniform: bool = False) -> tuple[Attention, Gpu]
 L2 = st.sampled_from(("cold", "warm"))
 
 
-def _takes(attention: Attention, gpu: Gpu, schedule: str) -> bool:
+def _takes(
+    attention: Attention, gpu: Gpu, schedule: str, options: dict[str, Any] | None = None
+) -> bool:
     try:
-        return bool(build_launches(schedule, attention, gpu, {}))
+        return bool(build_launches(schedule, attention, gpu, options or {}))
     except SpecError:
         return False
 
@@ -183,10 +187,10 @@ def test_a_shipped_workload_keeps_the_cheap_contracts_on_every_gpu(
     name: str, gpu_name: str
 ) -> None:
     gpu, workload = load_gpu(gpu_name), load_workload(name)
-    named = [(c.name, c.options) for c in workload.schedules] or [(s, {}) for s in SCHEDULES]
+    named = [(c.name, c.options) for c in workload.schedules] or [(s, {}) for s in EXACT]
     taken = 0
     for schedule, options in named:
-        if not _takes(workload.attention, gpu, schedule):
+        if not _takes(workload.attention, gpu, schedule, options):
             continue
         taken += 1
         args = (workload.attention, gpu, schedule, options)
@@ -195,7 +199,8 @@ def test_a_shipped_workload_keeps_the_cheap_contracts_on_every_gpu(
         for engine in ENGINES:
             result = _run_shipped(name, gpu, schedule, options, engine)
             assert sum(result.breakdown.values()) == pytest.approx(1, abs=1e-9)
-            assert sum(x.issued_flop for x in result.launches) >= result.useful_flop
+            issued = sum(x.issued_flop for x in result.launches)
+            assert issued >= result.useful_flop or not SCHEDULES[schedule].exact
     # An FP8 cache needs a GPU with FP8; no other shipped workload is refused anywhere.
     has_fp8 = "fp8" in gpu.tensor.mma_sync_flop_per_clock
     assert taken == (len(named) if has_fp8 or workload.attention.cache_dtype != "fp8" else 0)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from gpusim.analytic.bounds import hbm_bound, l2_bound
+from gpusim.analytic.workers import drain, workers_time
 from gpusim.machine.account import Timing, launch_result, total_result
 from gpusim.machine.place import Placed, place
 from gpusim.result import Result
@@ -40,10 +41,9 @@ def _timing(placed: Placed) -> Timing:
     level = max(memory, key=lambda name: memory[name])
     work = placed.launch.work
     if work.owner is not None:
-        compute, floor = _owned(placed), memory[level] + placed.latency_us
-    elif len(placed.units) == 1:
-        waves = math.ceil(work.num_items / placed.lanes)
-        compute, floor = _waves(placed), memory[level] + waves * placed.latency_us
+        compute, floor = workers_time(placed, 0.0), workers_time(placed, memory[level])
+    elif np.ptp(placed.units) == 0:
+        compute, floor = _waves(placed, 0.0), _waves(placed, memory[level])
     elif work.num_items <= placed.lanes:
         compute, floor = _one_wave(placed), memory[level] + placed.latency_us
     else:
@@ -51,57 +51,29 @@ def _timing(placed: Placed) -> Timing:
     return _account(placed, max(compute, floor), level if floor > compute else "step")
 
 
-def _owned(placed: Placed) -> float:
-    """Every worker does its own items; those that merge wait for their peers' first results.
-
-    end of worker w = max(own items, first item of w + 1 ... w + peers) + peers·merge
-    T = the last end, or, with more workers than run at once, at least their mean share
-    """
-    work = placed.launch.work
-    assert work.owner is not None  # the caller looked
-    order = work.order()
-    times = placed.latency_us + placed.units[order] / placed.rate(placed.residents)
-    workers = placed.launch.num_ctas
-    own = np.bincount(work.owner, weights=times, minlength=workers)
-    last = own.copy()
-    if work.peers is not None:
-        peers = np.zeros(workers, dtype=np.int64)
-        np.maximum.at(peers, work.owner, work.peers[order])
-        first = times[np.unique(work.owner, return_index=True)[1]]
-        for worker in np.flatnonzero(peers):
-            ready = first[worker + 1 : worker + 1 + peers[worker]].max()
-            last[worker] = max(own[worker], ready) + peers[worker] * placed.merge_us
-    rounds = math.ceil(workers / placed.lanes)
-    return float(max(last.max() * rounds if rounds > 1 else last.max(), own.sum() / placed.lanes))
-
-
-def _waves(placed: Placed) -> float:
+def _waves(placed: Placed, memory_us: float) -> float:
     """Equal items: full waves, then one with as many CTAs an SM as are left.
 
-    T = full·(latency + u/rate(k)) + [latency + u/rate(ceil(rest/SMs))]
+    With k CTAs an SM in full waves, n items, and m = memory_us / n, an item's share of memory time:
+
+        T = full·(latency + max(u/rate(k), lanes·m))
+            + latency + max(u/rate(ceil(rest/SMs)), rest·m)
     """
-    units = float(placed.units[0])
-    full, rest = divmod(placed.launch.work.num_items, placed.lanes)
-    time = full * (placed.latency_us + units / placed.rate(placed.residents))
+    units, items = float(placed.units[0]), placed.launch.work.num_items
+    full, rest = divmod(items, placed.lanes)
+    share = memory_us / items
+    pace = max(units / placed.rate(placed.residents), placed.lanes * share)
+    time = full * (placed.latency_us + pace)
     if rest:
-        time += placed.latency_us + units / placed.rate(math.ceil(rest / placed.num_sms))
+        last = max(units / placed.rate(math.ceil(rest / placed.num_sms)), rest * share)
+        time += placed.latency_us + last
     return time
 
 
 def _one_wave(placed: Placed) -> float:
-    """All items start at once, item j on SM j mod SMs; the fullest SM decides.
-
-    An SM with items u1 >= u2 >= ... runs n of them until the shortest ends, then n - 1, and so on:
-    T = latency + Σ (u_n - u_(n+1)) / rate(n).
-    """
+    """All items start at once: T = latency + the end of the last loop to drain."""
     items = placed.units[placed.launch.work.order()]
-    rows = math.ceil(len(items) / placed.num_sms)
-    padded = np.zeros(rows * placed.num_sms)
-    padded[: len(items)] = items
-    per_sm = -np.sort(-padded.reshape(rows, placed.num_sms), axis=0)
-    steps = per_sm - np.vstack([per_sm[1:], np.zeros(placed.num_sms)])
-    paces = np.array([1 / placed.rate(n) for n in range(1, rows + 1)])
-    return placed.latency_us + float((paces @ steps).max())
+    return placed.latency_us + float(drain(placed, items).max())
 
 
 def _many_waves(placed: Placed, memory_us: float) -> float:
@@ -142,6 +114,7 @@ def _account(placed: Placed, time: float, winner: str) -> Timing:
     return Timing(
         time_us=time,
         shares={"cta_latency": latency, winner: loop, "unfilled": unfilled, "tail": tail},
+        limited_us={winner: time - min(time, placed.latency_us)},
         resident_us=(latency + loop) * total,
         sm_busy_us=min(placed.lanes, placed.num_sms) * time * (1 - tail),
     )

@@ -11,6 +11,7 @@ from gpusim.errors import SpecError
 #: Commands with the line that `gpusim --help` shows; their modules are imported when they run.
 COMMANDS = {
     "simulate": "Predict a workload: time, bound, occupancy, traffic, and why.",
+    "compare": "Rank schedules on a workload, and say why the others lose.",
     "occupancy": "CTAs per SM of a kernel, what limits them, what one more would need.",
     "hardware": "List the GPU profiles, or show one with the source of every number.",
     "schema": "JSON Schema of the input files, for editors.",
@@ -41,7 +42,7 @@ def gpusim() -> None:
 def main() -> None:
     """Run the command line: exit 0; 2 and one line for the user's mistake; 1 for our failure."""
     try:
-        status = gpusim.main(standalone_mode=False)
+        status = gpusim.main(prog_name="gpusim", standalone_mode=False)
     except SpecError as error:
         _complain(str(error))
         status = 2

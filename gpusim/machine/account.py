@@ -10,10 +10,7 @@ from gpusim.schedules.mask import compulsory_bytes, useful_flop
 from gpusim.schedules.step import Pipe
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
-from gpusim.units import US_PER_S, ceil_div
-
-#: What cannot be called the bound of a kernel: nobody waits for it, it is what waiting looks like.
-NOT_A_BOUND = ("tail", "unfilled")
+from gpusim.units import PJ, US_PER_S, ceil_div
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +21,15 @@ class Timing:
         time_us: from start to last end.
         shares: share of the slots' time by cause, before pipes are told apart: 'step' stands for
             CTAs that advance at the pipes' pace. They add up to 1.
+        limited_us: time on the clock by what held back the CTAs that ran: 'hbm', 'l2' or 'step'; in
+            the rest no CTA was in its main loop.
         resident_us: CTA residence, summed over CTAs.
         sm_busy_us: time with at least one CTA, summed over SMs.
     """
 
     time_us: float
     shares: Mapping[str, float]
+    limited_us: Mapping[str, float]
     resident_us: float
     sm_busy_us: float
 
@@ -38,9 +38,10 @@ def launch_result(placed: Placed, timing: Timing, gpu: Gpu) -> LaunchResult:
     """Combine what is counted with what was timed."""
     launch, fit = placed.launch, placed.occupancy
     breakdown = {name: share for name, share in timing.shares.items() if name != "step"}
-    for name, share in placed.step.shares.items():
+    for name, share in placed.step.causes(placed.residents).items():
         breakdown[name] = breakdown.get(name, 0.0) + share * timing.shares.get("step", 0.0)
     breakdown = _normalised(breakdown)
+    limited = _limits(placed, timing)
     sm_time = timing.time_us * placed.num_sms
     resident_warps_us = timing.resident_us * ceil_div(launch.threads, 32)
     return LaunchResult(
@@ -55,8 +56,10 @@ def launch_result(placed: Placed, timing: Timing, gpu: Gpu) -> LaunchResult:
         limiter=fit.limiter,
         gap_us=placed.gap_us,
         time_us=timing.time_us,
-        bound=_winner(breakdown),
+        bound=max(limited, key=lambda name: limited[name]),
         breakdown=breakdown,
+        limited_us=limited,
+        tile=dict(launch.tile),
         waves=launch.num_ctas / placed.slots,
         achieved_fraction=resident_warps_us / (sm_time * gpu.max_warps),
         sm_busy_fraction=timing.sm_busy_us / sm_time,
@@ -86,7 +89,8 @@ def total_result(
 ) -> Result:
     """Add up the launches of a call, with the gap before each (CUDA-graph replay).
 
-    Energy is idle power over the time plus energy per issued FLOP and per HBM byte.
+    Energy is idle power over the time plus energy per issued FLOP and per HBM byte, and at most the
+    board's power limit over the time.
     """
     time_us = sum(la.time_us + la.gap_us for la in launches)
     parts: dict[str, float] = {"launch": sum(la.gap_us for la in launches)}
@@ -94,29 +98,37 @@ def total_result(
         for name, share in la.breakdown.items():
             parts[name] = parts.get(name, 0.0) + share * la.time_us
     breakdown = _normalised(parts)
+    limits = {"launch": parts["launch"]}
+    for la in launches:
+        for name, us in la.limited_us.items():
+            limits[name] = limits.get(name, 0.0) + us
     bytes_ = sum(la.hbm_read_bytes + la.hbm_write_bytes for la in launches)
     flop = sum(la.issued_flop for la in launches)
-    power = gpu.power
+    power, seconds = gpu.power, time_us / US_PER_S
+    work_j = (power.hbm_pj_per_byte * bytes_ + power.tensor_pj_per_flop * flop) * PJ
     return Result(
         workload=names[0],
         gpu=gpu.name,
         schedule=names[1],
         engine="sim" if engine == "sim" else "analytic",
         time_us=time_us,
-        bound=_winner(breakdown),
+        bound=max(limits, key=lambda name: limits[name]),
         breakdown=breakdown,
         useful_flop=useful_flop(attention),
         compulsory_bytes=compulsory_bytes(attention),
-        energy_j=power.idle_w * time_us / US_PER_S
-        + (power.hbm_pj_per_byte * bytes_ + power.tensor_pj_per_flop * flop) * 1e-12,
+        energy_j=min(power.idle_w * seconds + work_j, power.tdp_w * seconds),
         launches=launches,
         spans=spans,
     )
 
 
-def _winner(breakdown: Mapping[str, float]) -> str:
-    candidates = {n: s for n, s in breakdown.items() if n not in NOT_A_BOUND} or dict(breakdown)
-    return max(candidates, key=lambda name: candidates[name])
+def _limits(placed: Placed, timing: Timing) -> dict[str, float]:
+    """Time on the clock by what held the launch back; the step speaks through its slowest pipe."""
+    causes = placed.step.causes(placed.residents)
+    pipe = max(causes, key=lambda name: causes[name])
+    limits = {pipe if name == "step" else name: us for name, us in timing.limited_us.items()}
+    limits["cta_latency"] = max(0.0, timing.time_us - sum(limits.values()))
+    return {name: us for name, us in limits.items() if us > 0}
 
 
 def _normalised(parts: Mapping[str, float]) -> dict[str, float]:

@@ -29,6 +29,14 @@ class StepTime:
         """Clocks from one step of a CTA to its next, with so many CTAs on the SM."""
         return max(self.alone, residents * self.shared)
 
+    def causes(self, residents: int) -> dict[str, float]:
+        """Share of that time by cause: a CTA that waits for others' pipes hides its own waits."""
+        if residents * self.shared <= self.alone:
+            return self.shares
+        pipes = {n: s for n, s in self.shares.items() if n not in ("sync", "load_latency")}
+        total = sum(pipes.values())
+        return {name: share / total for name, share in pipes.items()}
+
 
 def pipe_rate(gpu: Gpu, step: Step, pipe: Pipe) -> float:
     """What a pipe does per clock and SM.
@@ -71,13 +79,16 @@ def step_time(gpu: Gpu, step: Step, *, latency_clocks: float) -> StepTime:
         serial = max(m + x·c, longest track alone)
         chain  = (loads·latency + bytes/port) / stages      (what the load stages fail to hide)
         alone  = max(serial + syncs·sync_clocks, chain)
-        shared = max(serial / co_resident_gain, floor)
+        shared = max(serial / co_resident_gain, floor)      (floor without matrix parts)
         fill   = (1 - x)·c with several tracks, once an item: its first softmax hides behind nothing
 
     A pipe's total, the floor, is a bound that overlap approaches, not the prediction: two FA2 CTAs
     on one A100 SM run 1.15 times as fast as one, where the pipe totals would allow 1.48 times.
     """
-    tracks = [[(part, _part_clocks(gpu, step, part)) for part in track] for track in step.tracks]
+    tracks = [
+        [(part, _part_clocks(gpu, step, part)) for part in track if not part.hidden]
+        for track in step.tracks
+    ]
     parts = [pair for track in tracks for pair in track]
     matrix = sum(clocks for part, clocks in parts if _is_matrix(part))
     other = sum(clocks for part, clocks in parts if not _is_matrix(part))
@@ -98,7 +109,7 @@ def step_time(gpu: Gpu, step: Step, *, latency_clocks: float) -> StepTime:
         shares[pipe.value] = shares.get(pipe.value, 0.0) + weight
     return StepTime(
         alone=alone,
-        shared=max(serial / gpu.overlap.co_resident_gain, floor),
+        shared=max(serial / gpu.overlap.co_resident_gain, floor) if matrix else floor,
         floor=floor,
         fill=(1 - exposed) * other if len(tracks) > 1 else 0.0,
         shares={name: value / alone for name, value in shares.items() if value > 0},

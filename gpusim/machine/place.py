@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from gpusim.errors import SpecError
 from gpusim.machine.pipes import StepTime, step_time
 from gpusim.machine.traffic import Traffic, count_traffic
@@ -106,13 +108,15 @@ def _occupancy(launch: Launch, gpu: Gpu) -> Occupancy:
 def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz: float) -> Placed:
     clock = clock_hz / US_PER_S
     dram = gpu.hbm.latency_ns / NS_PER_US * clock
-    missed = traffic.hbm_fraction
+    asked = sum(o.requested_bytes for o in launch.reads)
+    missed = traffic.hbm_read_bytes / asked if asked else 0.0
     latency = gpu.l2.latency_clocks + missed * max(0.0, dram - gpu.l2.latency_clocks)
     step = step_time(gpu, launch.step, latency_clocks=latency)
     tiles = launch.work.tiles
-    edges = tiles.load_bytes + tiles.store_bytes
+    last = np.maximum(0.0, tiles.store_bytes - tiles.steps * launch.step.store_bytes)
+    edges = tiles.load_bytes + last
     edge_clocks = edges / gpu.l2.bytes_per_clock_per_sm
-    total = tiles.loop_bytes + edges
+    total = tiles.loop_bytes + tiles.load_bytes + tiles.store_bytes
     return Placed(
         launch=launch,
         occupancy=fit,
@@ -121,9 +125,10 @@ def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz:
         clock=clock,
         latency_us=gpu.cta.latency_ns / NS_PER_US,
         gap_us=0.0 if launch.programmatic else gpu.launch.graph_us,
-        merge_us=(latency + launch.merge_bytes / gpu.l2.port_bytes_per_clock_per_sm) / clock,
+        merge_us=(gpu.l2.latency_clocks + launch.merge_bytes / gpu.l2.port_bytes_per_clock_per_sm)
+        / clock,
         units=tiles.steps + (edge_clocks + step.fill) / step.alone,
-        hbm_bytes=total * missed,
+        hbm_bytes=total * traffic.hbm_fraction,
         l2_bytes=total,
         hbm_bandwidth=gpu.hbm.sustained_gb_per_s * 1e3,
         l2_bandwidth=gpu.l2.bytes_per_clock * clock,

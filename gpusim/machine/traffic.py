@@ -56,7 +56,7 @@ def count_traffic(
         slots: CTAs of each launch that the whole GPU holds at once.
         warm: the same call with the same buffers ran just before.
     """
-    feet = [sum(o.unique_bytes for o in (*la.reads, *la.writes)) for la in launches]
+    feet = [_footprint(la) for la in launches]
     return tuple(
         Traffic(
             hbm_read_bytes=sum(
@@ -66,6 +66,7 @@ def count_traffic(
             ),
             hbm_write_bytes=sum(
                 o.unique_bytes * _write_back(i, o.name, launches, feet, slots, gpu, warm)
+                + _rewrites(la, o, gpu, slots[i])
                 for o in la.writes
             ),
             requested_bytes=la.requested_bytes,
@@ -76,6 +77,33 @@ def count_traffic(
 
 def _touches(launch: Launch, name: str) -> bool:
     return any(o.name == name for o in (*launch.reads, *launch.writes))
+
+
+def _footprint(launch: Launch) -> float:
+    """Distinct bytes that a launch touches; a tensor that it reads and writes counts once."""
+    sizes: dict[str, float] = {}
+    for o in (*launch.reads, *launch.writes):
+        sizes[o.name] = max(o.unique_bytes, sizes.get(o.name, 0.0))
+    return sum(sizes.values())
+
+
+def _running(launch: Launch, slots: int) -> float:
+    """Share of a launch's CTAs that run at once."""
+    return min(1.0, slots / launch.num_ctas)
+
+
+def _scratch_distance(launch: Launch, name: str, slots: int) -> float | None:
+    """Bytes between write and read of what a launch itself writes and then reads, if it does."""
+    reuse = next((o.reuse_bytes for o in launch.writes if o.name == name), None)
+    return None if reuse is None else reuse * _running(launch, slots)
+
+
+def _rewrites(launch: Launch, operand: Operand, gpu: Gpu, slots: int) -> float:
+    """HBM bytes of writes to a tensor whose lines have left L2 since it was last written."""
+    again = operand.requested_bytes - operand.unique_bytes
+    touches = (o for o in (operand, *launch.reads) if o.name == operand.name)
+    reuse = next((o.reuse_bytes for o in touches if o.reuse_bytes is not None), None)
+    return 0.0 if reuse is None else again * miss(gpu, reuse * _running(launch, slots))
 
 
 def _distance(
@@ -91,6 +119,9 @@ def _distance(
     Half of each of the two launches lies between, on average; of one that wrote the tensor in a
     single wave nothing, since all its CTAs store at the end.
     """
+    scratch = _scratch_distance(launches[i], name, slots[i])
+    if scratch is not None:
+        return scratch
     history = list(range(i)) if not warm else [*range(i, len(launches)), *range(i)]
     between: float = 0.0
     for j in reversed(history):
@@ -113,13 +144,24 @@ def _write_back(
 ) -> float:
     """Share of a written tensor that reaches HBM.
 
-    What a later launch of the call reads goes out only if it is evicted before; a result goes out
-    in the end, unless the next replay overwrites it in L2.
+    What this or a later launch of the call reads is scratch, written again by the next call: it
+    goes out only if it is evicted before it is read. A result goes out in the end, unless the next
+    replay overwrites it in L2.
     """
+    scratch = _scratch_distance(launches[i], name, slots[i])
+    if scratch is not None:
+        return miss(gpu, scratch)
     for j in range(i + 1, len(launches)):
-        if _touches(launches[j], name):
+        if any(o.name == name for o in launches[j].reads):
             return miss(gpu, _distance(j, name, launches, feet, slots, warm=False))
     return miss(gpu, sum(feet)) if warm else 1.0
+
+
+def _rounds(splits: int, ctas: float, slots: int) -> float:
+    """Times that the grid comes back to the same streams after all others (query splits)."""
+    if splits == 1:
+        return 1.0
+    return splits if ctas / splits > slots else max(1.0, ctas / slots)
 
 
 def _repeated_walks(launch: Launch, operand: Operand, gpu: Gpu, slots: int) -> float:
@@ -130,26 +172,43 @@ def _repeated_walks(launch: Launch, operand: Operand, gpu: Gpu, slots: int) -> f
 
         in a head:   max(1, k/S) times, the stream itself apart
         by heads:    g times if P > S, else max(1, g·P/S) times, one head's tensors apart
+        or, where a sequence's heads follow one another (`heads_inner`), max(1, g·k/S) times
+        by splits:   all that again, for s query splits of N CTAs in all s times if N/s > S, else
+                     max(1, N/S) times, the tensors of all heads apart
 
     CTAs that themselves walk a tensor several times come back to it after all that the CTAs running
-    with them have walked.
+    with them have walked. Where the schedule knows the distance between two touches with all its
+    CTAs at work (`reuse_bytes`), it counts in the share of them that run at once.
     """
     work = launch.work
     repeated = operand.requested_bytes - operand.unique_bytes
     if repeated <= 0:
         return 0.0
+    if operand.reuse_bytes is not None:
+        return repeated * miss(gpu, operand.reuse_bytes * _running(launch, slots))
     if operand.walks > 1:
-        resident = operand.unique_bytes * min(1.0, slots / launch.num_ctas)
-        return operand.unique_bytes * (operand.walks - 1) * miss(gpu, resident)
+        resident = operand.unique_bytes * _running(launch, slots)
+        return min(repeated, operand.unique_bytes * (operand.walks - 1)) * miss(gpu, resident)
     g = operand.heads_per_stream
-    per_head = work.num_items / work.heads
-    streams = float(work.copies.sum()) * max(1, work.heads // g)
-    in_head = max(1.0, per_head / float(work.copies.sum()) / slots)
+    sequences = float(work.copies.sum())
+    ctas = work.num_items if work.owner is None else launch.num_ctas
+    grid = ctas / operand.query_splits
+    per_head = grid / work.heads
+    stream = operand.unique_bytes / sequences / max(1, work.heads // g)
+    if work.heads_inner:
+        walks = max(1.0, g * per_head / sequences / slots)
+        return float(min(repeated, operand.unique_bytes * (walks - 1) * miss(gpu, stream)))
+    in_head = max(1.0, per_head / sequences / slots)
     passes = g if per_head > slots else max(1.0, g * per_head / slots)
-    stream = operand.unique_bytes / streams
-    others = launch.requested_bytes - operand.requested_bytes
+    others = sum(
+        o.requested_bytes if o.reuse_bytes is None else o.unique_bytes
+        for o in (*launch.reads, *launch.writes)
+        if o is not operand
+    )
+    rounds = _rounds(operand.query_splits, ctas, slots)
     head = operand.unique_bytes * g / work.heads + others / work.heads * g / passes
     again = operand.unique_bytes * (
-        (in_head - 1) * passes * miss(gpu, stream) + (passes - 1) * miss(gpu, head)
+        ((in_head - 1) * passes * miss(gpu, stream) + (passes - 1) * miss(gpu, head)) * rounds
+        + (rounds - 1) * miss(gpu, operand.unique_bytes + others / rounds)
     )
     return float(min(repeated, again))

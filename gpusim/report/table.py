@@ -81,7 +81,7 @@ def _summary(name: str, results: Sequence[Result]) -> str:
         main = result.main
         table.add_row(
             result.gpu,
-            result.schedule,
+            result.label,
             duration(result.time_us),
             result.bound,
             _digits(result.tflops),
@@ -89,7 +89,7 @@ def _summary(name: str, results: Sequence[Result]) -> str:
             f"{main.ctas_per_sm} ({main.limiter})",
             percent(main.achieved_fraction),
             f"{main.waves:.2f}",
-            percent(main.breakdown.get("tail", 0.0)),
+            percent(result.breakdown.get("tail", 0.0)),
             bytes_text(result.hbm_bytes),
             f"{result.hbm_bytes / result.compulsory_bytes:.2f}",
         )
@@ -107,7 +107,7 @@ def _causes(results: Sequence[Result]) -> str:
     for result in results:
         shares = [result.breakdown.get(cause, 0.0) for cause in causes]
         cells = [percent(share) if share >= 0.005 else "" for share in shares]
-        table.add_row(result.gpu, result.schedule, *cells)
+        table.add_row(result.gpu, result.label, *cells)
     return render(table)
 
 

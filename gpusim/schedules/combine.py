@@ -1,5 +1,7 @@
 """The combine kernel of split-KV attention: adds the partial outputs of each query row."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from gpusim.schedules.launch import Launch, Operand
@@ -7,54 +9,87 @@ from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.work import Tiles, Work
 from gpusim.spec.attention import Attention
 
-#: FlashAttention-2 publishes no register count for its combine kernel; the rows of a 128-thread CTA
-#: keep one fp32 accumulator of 4 to 16 elements a thread. Only occupancy depends on it.
+#: No register count is published for the combine kernels; a thread keeps an fp32 accumulator of a
+#: few elements. Only their occupancy depends on it.
 REGISTERS = 64
 
 
-def combine_launch(attention: Attention, head_dim: int, splits: int) -> Launch:
-    """`flash_fwd_splitkv_combine_kernel`: 4, 8 or 16 rows a CTA, a serial walk over the splits.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Combine:
+    """A combine kernel: query rows and threads of a CTA, splits in flight, how it is launched."""
 
-    Each step reads one split's fp32 partial row and log-sum-exp and waits for it (one load in
-    flight: measured 0.23 us a split on A100, one L2 latency). Source: FlashAttention-2
-    `flash_fwd_launch_template.h`.
+    block_m: int
+    threads: int
+    stages: int = 1
+    programmatic: bool = False
+
+
+def flash2_combine(head_dim: int) -> Combine:
+    """`flash_fwd_splitkv_combine_kernel` (FlashAttention-2 `flash_fwd_launch_template.h`).
+
+    A serial walk over the splits: each step reads one split's fp32 partial row and log-sum-exp and
+    waits for it, an L2 latency and the transfer (measured on A100: 0.21 to 0.23 us a split).
     """
-    block_m = 4 if head_dim % 128 == 0 else 8 if head_dim % 64 == 0 else 16
-    rows = sum(s.count * s.q_len for s in attention.sequences) * attention.q_heads
-    full, rest = divmod(rows, block_m)
-    sizes = np.array([block_m] * (full > 0) + [rest] * (rest > 0))
+    rows = 4 if head_dim % 128 == 0 else 8 if head_dim % 64 == 0 else 16
+    return Combine(block_m=rows, threads=128)
+
+
+def flash3_combine(v_head_dim: int) -> Combine:
+    """`flash_fwd_combine_kernel.h` of FlashAttention-3: four splits in flight, launched early."""
+    return Combine(block_m=16 if v_head_dim <= 64 else 8, threads=256, stages=4, programmatic=True)
+
+
+def combine_launch(attention: Attention, kernel: Combine, splits: tuple[int, ...]) -> Launch:
+    """CTAs of `block_m` query rows over all sequences that split, a step per split.
+
+    Args:
+        attention: the problem.
+        kernel: whose rows and stages.
+        splits: of each entry of `attention.sequences`; entries with one have nothing to combine.
+    """
+    pairs = zip(attention.sequences, splits, strict=True)
+    rows = [(s.count * s.q_len * attention.q_heads, n) for s, n in pairs if n > 1]
+    items = [
+        (n, size, copies)
+        for total, n in rows
+        for size, copies in ((kernel.block_m, total // kernel.block_m), (total % kernel.block_m, 1))
+        if size and copies
+    ]
+    steps, sizes, copies = np.array(items).T
     dim = attention.value_dim
     row_bytes = 4.0 * dim + 4
     zeros = np.zeros_like(sizes)
     work = Work(
         tiles=Tiles(
-            steps=np.full_like(sizes, splits),
+            steps=steps,
             q_start=zeros,
             q_rows=sizes,
             kv_start=zeros,
             kv_stop=zeros,
-            loop_bytes=splits * row_bytes * sizes,
+            loop_bytes=steps * row_bytes * sizes,
             load_bytes=np.zeros(len(sizes)),
             store_bytes=sizes * (float(dim * attention.output_bytes) + 4),
         ),
         group_first=np.arange(len(sizes)),
         group_rows=np.ones_like(sizes),
-        copies=np.array([full] * (full > 0) + [1] * (rest > 0)),
+        copies=copies,
         heads=1,
     )
     partial = work.total(work.tiles.loop_bytes)
     stored = work.total(work.tiles.store_bytes)
     return Launch(
         name="combine",
-        threads=128,
+        threads=kernel.threads,
         registers=REGISTERS,
-        smem_bytes=4 * splits * (block_m + 1),
+        smem_bytes=4 * max(splits) * (kernel.block_m + 1),
         step=Step(
-            tracks=((Part("accumulate", {Pipe.FP32: float(block_m * dim)}),),),
-            load_bytes=block_m * row_bytes,
+            tracks=((Part("accumulate", {Pipe.FP32: float(kernel.block_m * dim)}),),),
+            load_bytes=kernel.block_m * row_bytes,
+            stages=kernel.stages,
             syncs=0,
         ),
         work=work,
         reads=(Operand(name="partial", unique_bytes=partial, requested_bytes=partial),),
         writes=(Operand(name="o", unique_bytes=stored, requested_bytes=stored),),
+        programmatic=kernel.programmatic,
     )

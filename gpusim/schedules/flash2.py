@@ -2,14 +2,11 @@
 
 from gpusim.schedules.forward import forward_launch
 from gpusim.schedules.launch import Launch
-from gpusim.schedules.split_kv import split_tile
+from gpusim.schedules.split_kv import HEAD_DIMS, split_tile
 from gpusim.schedules.tile import Tile, padded_head_dim
 from gpusim.schedules.tiling import Tiling
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
-
-#: Head sizes that the kernels are instantiated for; others are padded up.
-HEAD_DIMS = (32, 64, 96, 128, 192, 256)
 
 
 def flash2(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch, ...]:
@@ -18,7 +15,7 @@ def flash2(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch, ...]
     A paged cache is read by the split-KV kernel's tile with one split, as upstream does
     (`mha_varlen` forces it): 64 query rows, not 128.
     """
-    head_dim = padded_head_dim(attention, "flash2", HEAD_DIMS)
+    head_dim = padded_head_dim(attention, HEAD_DIMS)
     paged = attention.page_size is not None
     tile = split_tile(head_dim) if paged else dense_tile(head_dim, gpu, causal=_masks(attention))
     name = "flash_fwd_splitkv" if paged else "flash_fwd"
@@ -26,8 +23,13 @@ def flash2(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch, ...]
 
 
 def _masks(attention: Attention) -> bool:
-    """Whether the causal instantiation runs: one query a sequence needs no mask."""
-    return attention.causal and not attention.single_query
+    """Whether the causal instantiation runs.
+
+    One query a sequence needs no mask, and a sliding window runs the local instantiation, whose
+    tiles are those without a mask (`is_causal = window_size_left < 0 && window_size_right == 0`).
+    """
+    windowed = attention.effective_window is not None
+    return attention.causal and not attention.single_query and not windowed
 
 
 def dense_tile(head_dim: int, gpu: Gpu, *, causal: bool) -> Tile:

@@ -34,51 +34,63 @@ def sm90_tile(case: Flash3Case) -> Tile:
     """
     d = case.head_dim
     if case.rows <= 64 and d in (64, 128) and not case.local:
-        wide = 192 if d == 64 else 128 if case.masked else 176
-        return _sm90(64, wide, d)
+        return _sm90(case, 64, 192 if d == 64 else 128 if case.masked else 176)
     if d <= 64:
-        return _sm90(192, 128 if case.masked else 192, d)
+        return _sm90(case, 192, 128) if case.masked else _sm90(case, 192, 192, p_in_smem=True)
     if d <= 96:
-        return _sm90(192, 128 if case.local or case.paged_gather else 144, d)
+        gathers = case.local or case.paged_gather
+        return _sm90(case, 192, 128 if gathers else 144, p_in_smem=True)
     if d <= 128:
-        return _sm90(128, 128 if case.masked else 176, d)
+        return _sm90(case, 128, 128 if case.masked else 176)
     if d <= 192:
         narrow = case.paged_gather or case.local
-        return _sm90(128, 96 if narrow else 128 if case.v_head_dim <= 128 else 112, d)
-    return _sm90(128, 64 if case.local else 80, d)
+        return _sm90(case, 128, 96 if narrow else 128 if case.v_head_dim <= 128 else 112)
+    return _sm90(case, 128, 64 if case.local else 80)
 
 
 def sm90_fp8_tile(case: Flash3Case) -> Tile:
-    """e4m3 tiles on Hopper; the one-warpgroup decode tile has 96 keys at d=128."""
+    """e4m3 tiles on Hopper; V is staged a second time, transposed."""
     d = case.head_dim
     if case.rows <= 64 and d in (64, 128) and not case.local:
-        return _sm90(64, 128 if d == 64 else 96, d)
+        return _sm90(case, 64, 128 if d == 64 else 96, fp8=True)
     if d <= 64:
-        return _sm90(192, 160, d)
+        return _sm90(case, 192, 160, fp8=True)
     if d <= 96:
-        return _sm90(192, 128, d)
+        return _sm90(case, 192, 128, fp8=True)
     if d <= 128:
-        return _sm90(128, 160 if case.paged_gather else 224, d)
+        return _sm90(case, 128, 160 if case.paged_gather else 224, fp8=True)
     if d <= 192:
-        return _sm90(128, 128 if case.paged_gather and case.local else 160, d)
-    return _sm90(128, 64 if case.local else 128, d)
+        return _sm90(case, 128, 128 if case.paged_gather and case.local else 160, fp8=True)
+    return _sm90(case, 128, 64 if case.local else 128, fp8=True)
 
 
-def _sm90(block_m: int, block_n: int, head_dim: int) -> Tile:
+#: Registers per thread as compiled, by consumer warpgroups: the register file over all threads.
+SM90_REGISTERS = {1: 255, 2: 168, 3: 128}
+
+
+def _sm90(
+    case: Flash3Case, block_m: int, block_n: int, *, fp8: bool = False, p_in_smem: bool = False
+) -> Tile:
+    groups = block_m // 64
+    extra = block_m * block_n * 2 if p_in_smem else 2 * block_n * case.v_head_dim if fp8 else 0
     return Tile(
         block_m=block_m,
         block_n=block_n,
-        num_warps=4 * (block_m // 64 + 1),
-        head_dim=head_dim,
+        num_warps=4 * (groups + 1),
+        head_dim=case.head_dim,
+        v_head_dim=case.v_head_dim,
         stages=2,
-        registers=min(255, 65536 // (128 * (block_m // 64 + 1)) // 8 * 8),
+        registers=SM90_REGISTERS[groups],
+        element_bytes=1 if fp8 else 2,
+        extra_smem_bytes=extra,
     )
 
 
 def sm8x_tile(case: Flash3Case, *, sm80: bool, varlen_split: bool) -> Tile:
     """The same repository's tiles for Ampere and Ada: 128 query rows always.
 
-    `varlen_split` is the split instantiation of the variable-length kernel.
+    `varlen_split` is the split instantiation of the variable-length kernel. From d = 128 on, 8
+    warps keep Q in registers where shared memory is short.
     """
     d, local = case.head_dim, case.local
     if d <= 64:
@@ -88,14 +100,25 @@ def sm8x_tile(case: Flash3Case, *, sm80: bool, varlen_split: bool) -> Tile:
     if d <= 128:
         if sm80 and not varlen_split:
             return _sm8x(48 if local else 64, 4, d)
-        return _sm8x((96 if local else 112) if varlen_split else 96 if local else 128, 8, d)
+        n = 96 if local else 112 if varlen_split else 128
+        return _sm8x(n, 8, d, q_in_registers=True)
     if d <= 192:
-        narrow = local or varlen_split or case.paged_gather
-        return _sm8x(64 if narrow else 96, 8, d, stages=2 if sm80 else 1)
+        if local or varlen_split or case.paged_gather:
+            return _sm8x(64, 8, d, stages=2 if sm80 else 1)
+        return _sm8x(96, 8, d, stages=2 if sm80 else 1, q_in_registers=True)
     if sm80:
-        return _sm8x(48 if varlen_split or local else 64, 8, d)
-    return _sm8x(48 if varlen_split or local else 64, 8, d)
+        return _sm8x(64 if varlen_split or local else 96, 8, d)
+    return _sm8x(48 if varlen_split or local else 64, 8, d, q_in_registers=True)
 
 
-def _sm8x(block_n: int, num_warps: int, head_dim: int, stages: int = 1) -> Tile:
-    return Tile(block_m=128, block_n=block_n, num_warps=num_warps, head_dim=head_dim, stages=stages)
+def _sm8x(
+    block_n: int, num_warps: int, head_dim: int, *, stages: int = 1, q_in_registers: bool = False
+) -> Tile:
+    return Tile(
+        block_m=128,
+        block_n=block_n,
+        num_warps=num_warps,
+        head_dim=head_dim,
+        stages=stages,
+        q_in_registers=q_in_registers,
+    )

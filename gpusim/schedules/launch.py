@@ -1,6 +1,7 @@
 """One kernel launch: its resources, its step, its work and the tensors it touches. No clock."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from gpusim.schedules.step import Pipe, Step
 from gpusim.schedules.work import Work
@@ -15,14 +16,20 @@ class Operand:
         unique_bytes: distinct bytes touched.
         requested_bytes: bytes asked from L2, re-reads included.
         heads_per_stream: consecutive heads of the work's loops that read the same bytes (GQA).
-        walks: times that a CTA itself goes over its share (FlashAttention-1's passes over Q and O).
+        query_splits: CTAs of a head and sequence that read the same bytes, in the grid's order all
+            other heads and sequences apart (FlashAttention-1).
+        reuse_bytes: what passes through L2 between two touches of the same byte in this launch,
+            where the schedule knows it; None: the order of the work decides.
+        walks: times that a CTA itself goes over its share.
     """
 
     name: str
     unique_bytes: float
     requested_bytes: float
     heads_per_stream: int = 1
+    query_splits: int = 1
     walks: float = 1.0
+    reuse_bytes: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +45,7 @@ class Launch:
         threads, registers, smem_bytes: per CTA (registers per thread), for occupancy.
         step: what one main-loop step costs.
         work: the items.
+        tile: what the schedule chose, for the reader of a result.
         workers: CTAs of a persistent kernel; None: a CTA per item.
         merge_bytes: read to merge one peer's partial result (`work.peers`).
         programmatic: launched early (programmatic dependent launch), so that no gap precedes it.
@@ -52,6 +60,7 @@ class Launch:
     work: Work
     reads: tuple[Operand, ...]
     writes: tuple[Operand, ...]
+    tile: Mapping[str, int] = field(default_factory=dict)
     workers: int | None = None
     merge_bytes: float = 0.0
     programmatic: bool = False
@@ -73,4 +82,4 @@ class Launch:
     @property
     def requested_bytes(self) -> float:
         """Bytes asked from L2 or sent to it."""
-        return sum(o.requested_bytes for o in (*self.reads, *self.writes))
+        return sum((o.requested_bytes for o in (*self.reads, *self.writes)), 0.0)

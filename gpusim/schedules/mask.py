@@ -7,22 +7,33 @@ Query i of a sequence stands at position p = i + kv_len - q_len. It sees keys lo
          min(kv_len - 1, p + window - 1) under a window that is not causal, else kv_len - 1
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from gpusim.schedules.work import Ints
 from gpusim.spec.attention import Attention, Sequence
 
 
-def first_key(attention: Attention, seq: Sequence, query: Ints) -> Ints:
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Lengths of many sequences: for each query that is asked about, those of its own."""
+
+    q_len: Ints
+    kv_len: Ints
+
+
+def first_key(attention: Attention, seq: Sequence | Lengths, query: Ints) -> Ints:
     """First key that each query sees."""
     if attention.window is None:
         return np.zeros_like(query)
-    return np.maximum(0, query + seq.kv_len - seq.q_len - attention.window + 1)
+    first: Ints = query + seq.kv_len - seq.q_len - attention.window + 1
+    return np.maximum(0, first)
 
 
-def last_key(attention: Attention, seq: Sequence, query: Ints) -> Ints:
+def last_key(attention: Attention, seq: Sequence | Lengths, query: Ints) -> Ints:
     """Last key that each query sees."""
-    position = query + seq.kv_len - seq.q_len
+    position: Ints = query + seq.kv_len - seq.q_len
     if attention.causal:
         return position
     if attention.window is not None:
@@ -31,7 +42,7 @@ def last_key(attention: Attention, seq: Sequence, query: Ints) -> Ints:
 
 
 def block_range(
-    attention: Attention, seq: Sequence, first_query: Ints, last_query: Ints, block_n: int
+    attention: Attention, seq: Sequence | Lengths, first_query: Ints, last_query: Ints, block_n: int
 ) -> tuple[Ints, Ints]:
     """KV tiles [start, stop) that a tile of queries must visit.
 

@@ -1,6 +1,7 @@
 """FlashAttention-2 split-KV ("flash-decoding"; `flash_attn_with_kvcache` of flash-attention)."""
 
-from gpusim.schedules.combine import combine_launch
+from gpusim.errors import SpecError
+from gpusim.schedules.combine import combine_launch, flash2_combine
 from gpusim.schedules.forward import forward_launch, packed_heads
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.splits import flash2_num_splits
@@ -10,18 +11,29 @@ from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div
 
+#: The combine kernel is built for up to 2^7 splits.
+MAX_SPLITS = 128
+
+#: Head sizes that FlashAttention-2 is instantiated for; others are padded up.
 HEAD_DIMS = (32, 64, 96, 128, 192, 256)
 
 
 def flash2_split_kv(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch, ...]:
-    """The split kernel, then the combine kernel if there is more than one split."""
-    head_dim = padded_head_dim(attention, "flash2_split_kv", HEAD_DIMS)
+    """The split kernel, then the combine kernel if there is more than one split.
+
+    The split kernel also runs where the heuristic finds one split enough, as upstream does when the
+    call appends the step's keys to the cache or the cache is paged, which serving always does.
+    """
+    head_dim = padded_head_dim(attention, HEAD_DIMS)
     tile = split_tile(head_dim).overridden(tiling)
+    if (tiling.num_splits or 0) > MAX_SPLITS:
+        raise SpecError(f"num_splits: expected at most {MAX_SPLITS}, found {tiling.num_splits}")
     splits = tiling.num_splits or num_splits(attention, gpu, tile)
     forward = forward_launch(attention, tile, name="flash_fwd_splitkv", splits=splits)
     if splits == 1:
         return (forward,)
-    return forward, combine_launch(attention, head_dim, splits)
+    every = (splits,) * len(attention.sequences)
+    return forward, combine_launch(attention, flash2_combine(head_dim), every)
 
 
 def split_tile(head_dim: int) -> Tile:

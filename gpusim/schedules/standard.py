@@ -41,7 +41,7 @@ class _Item:
 def standard(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch, ...]:
     """QKᵀ, softmax and PV as three launches."""
     if attention.dtype == "fp8":
-        raise SpecError("schedule standard: attention.dtype: expected fp16 or bf16, found fp8")
+        raise SpecError("attention.dtype: expected fp16 or bf16, found fp8")
     block_m, block_n = tiling.block_m or 128, tiling.block_n or 128
     scores = sum(s.count * s.q_len * s.kv_len for s in attention.sequences) * attention.q_heads
     tokens = sum(s.count * s.kv_len for s in attention.sequences) * attention.kv_heads

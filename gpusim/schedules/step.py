@@ -23,12 +23,14 @@ class Pipe(StrEnum):
 class Part:
     """Work that one group of warps does in one go: its pipes run at once, the slowest decides.
 
-    `exposed` work hides behind nothing, whatever the overlap of other parts.
+    `exposed` work hides behind nothing, whatever the overlap of other parts; `hidden` work (copies
+    that other warps or engines make) only loads its pipe.
     """
 
     name: str
     amounts: Mapping[Pipe, float]
     exposed: bool = False
+    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,8 @@ class Step:
         matrix_path: 'mma_sync' or 'wgmma', the instructions behind the tensor amounts.
         matrix_dtype: data type of the matrix operands.
         load_bytes: bytes that a full step brings from L2 into the SM.
+        store_bytes: bytes that a full step sends off; what an item stores beyond that leaves at its
+            end.
         loads: load waits in a row within one step (K, then V: 2).
         stages: steps' loads that may be in flight at once.
         syncs: rounds of CTA barriers and load waits, in units of the profile's `cta.sync_clocks`.
@@ -51,6 +55,7 @@ class Step:
     matrix_path: str = "mma_sync"
     matrix_dtype: str = "bf16"
     load_bytes: float
+    store_bytes: float = 0.0
     loads: int = 1
     stages: int = 1
     syncs: float = 1.0
@@ -65,37 +70,39 @@ def attention_step(
     *,
     matrix_dtype: str,
     kv_element_bytes: int = 2,
-    q_in_registers: bool = False,
 ) -> Step:
     """One KV tile of a FlashAttention-2 style CTA: QKᵀ, online softmax, PV, in one track.
 
-    All warps tile the query rows, so each warp reads the whole K and V tile from shared memory.
-    With S = block_m·block_n scores and d = dv the padded head size:
+    Warps tile the query rows, 16 or more each, so each of them reads the whole K and V tile from
+    shared memory; warps beyond block_m/16 share out the keys.
+    With S = block_m·block_n scores and padded head sizes d and dv:
 
         QKᵀ      tensor 2·S·d FLOP, smem (warps + 1)·block_n·d·2 B (+ block_m·d·2 B for Q)
-        softmax  exp2 S; pack to 16 bit S/2; FP32 scale, max and sum 3·S, rescale O block_m·d
-        PV       tensor 2·S·d FLOP, smem (warps + 1)·block_n·d·2 B
+        softmax  exp2 S; pack to 16 bit S/2; FP32 scale, max and sum 3·S, rescale O block_m·dv
+        PV       tensor 2·S·dv FLOP, smem (warps + 1)·block_n·dv·2 B
 
     An FP8 cache is converted once per element on its way into shared memory (16-bit matrix path).
     Source: FlashAttention-2 `flash_fwd_kernel.h`; the pipe sums give 2.81 us a step for the A100
     split-KV tile 64x128 at d=128, where 2.89 us is measured.
     """
-    dim, rows = tile.head_dim, 2 * tile.head_dim
-    scores = tile.block_m * tile.block_n
-    q_bytes = 0 if q_in_registers else tile.block_m * dim * 2
-    operand_bytes = (tile.num_warps + 1.0) * tile.block_n * dim * 2
-    qk = Part("qk", {Pipe.TENSOR: 2.0 * scores * dim, Pipe.SMEM: operand_bytes + q_bytes})
-    softmax = (
-        Part("exp2", {Pipe.EXP2: float(scores)}),
+    d, dv, n = tile.head_dim, tile.value_dim, tile.block_n
+    scores = float(tile.block_m * n)
+    q_bytes = 0 if tile.q_in_registers else tile.block_m * d * 2
+    readers = min(tile.num_warps, tile.block_m // 16) + 1  # and one write
+    qk = {Pipe.TENSOR: 2 * scores * d, Pipe.SMEM: readers * n * d * 2.0 + q_bytes}
+    pv = {Pipe.TENSOR: 2 * scores * dv, Pipe.SMEM: readers * n * dv * 2.0}
+    track = (
+        Part("qk", qk),
+        Part("exp2", {Pipe.EXP2: scores}),
         Part("pack", {Pipe.CONVERT: scores / 2}),
-        Part("scale", {Pipe.FP32: 3.0 * scores + tile.block_m * dim}),
+        Part("scale", {Pipe.FP32: 3 * scores + tile.block_m * dv}),
+        Part("pv", pv),
     )
-    pv = Part("pv", {Pipe.TENSOR: 2.0 * scores * dim, Pipe.SMEM: operand_bytes})
-    unpack = Part("unpack", {Pipe.CONVERT: float(tile.block_n * rows)})
+    unpack = Part("unpack", {Pipe.CONVERT: float(n * (d + dv))})
     return Step(
-        tracks=((*((unpack,) if kv_element_bytes == 1 else ()), qk, *softmax, pv),),
+        tracks=((unpack, *track) if kv_element_bytes == 1 else track,),
         matrix_dtype=matrix_dtype,
-        load_bytes=float(tile.block_n * rows * kv_element_bytes),
+        load_bytes=float(n * (d + dv) * kv_element_bytes),
         loads=2,
         stages=tile.stages,
     )

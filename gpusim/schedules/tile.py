@@ -10,14 +10,28 @@ from gpusim.units import round_up
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
-    """Query rows and keys of a tile, its warps, its KV stages, and the padded head size."""
+    """Query rows and keys of a tile, its warps, its KV stages, and the padded head size.
+
+    `v_head_dim` is head_dim unless given; `extra_smem_bytes` is what the kernel stages beside Q, K
+    and V; `registers`, if given, is known and not to be estimated; with `q_in_registers`, Q only
+    passes through the shared memory of K and V.
+    """
 
     block_m: int
     block_n: int
     num_warps: int
     head_dim: int
+    v_head_dim: int | None = None
     stages: int = 1
     registers: int | None = None
+    element_bytes: int = 2
+    q_in_registers: bool = False
+    extra_smem_bytes: int = 0
+
+    @property
+    def value_dim(self) -> int:
+        """Padded width of a value row."""
+        return self.v_head_dim or self.head_dim
 
     @property
     def threads(self) -> int:
@@ -26,9 +40,11 @@ class Tile:
 
     @property
     def smem_bytes(self) -> int:
-        """Q tile and `stages` K and V tiles, 16 bit (FlashAttention-2 `kernel_traits.h`)."""
-        kv = 2 * self.stages * self.block_n * self.head_dim
-        return 2 * (self.block_m * self.head_dim + kv)
+        """Q tile, `stages` K and V tiles (FlashAttention-2 `kernel_traits.h`), and the extra."""
+        q = self.block_m * self.head_dim
+        kv = self.stages * self.block_n * (self.head_dim + self.value_dim)
+        elements = max(q, kv) if self.q_in_registers else q + kv
+        return self.element_bytes * elements + self.extra_smem_bytes
 
     @property
     def registers_per_thread(self) -> int:
@@ -40,16 +56,40 @@ class Tile:
         if self.registers is not None:
             return self.registers
         scores = self.block_m * self.block_n
-        accumulators = scores + scores // 2 + self.block_m * self.head_dim
+        accumulators = scores + scores // 2 + self.block_m * self.value_dim
         return min(255, round_up(accumulators // self.threads + 80, 8))
 
+    @property
+    def choice(self) -> dict[str, int]:
+        """The tile as a result shows it."""
+        names = ("block_m", "block_n", "num_warps", "stages")
+        return {name: getattr(self, name) for name in names}
+
     def overridden(self, tiling: Tiling) -> "Tile":
-        """This tile with the user's choices in place of its own."""
+        """This tile with the user's choices in place of its own.
+
+        Raises:
+            SpecError: if a warp would have less than the 16 rows of a matrix instruction, or a
+                thread more accumulators than registers.
+        """
         known = {k: v for k, v in tiling.known().items() if k in self.__dataclass_fields__}
-        return replace(self, **known)
+        tile = replace(self, **known)
+        if known and tile.block_m < 16 * tile.num_warps:
+            raise SpecError(
+                f"num_warps: expected at most {tile.block_m // 16} (16 rows of block_m a warp),"
+                f" found {tile.num_warps}"
+            )
+        room = tile.registers or 255
+        accumulators = tile.block_m * (tile.block_n + tile.value_dim) // tile.threads
+        if known and accumulators > room:
+            raise SpecError(
+                f"num_warps: expected enough threads for {accumulators} accumulators of a"
+                f" {tile.block_m}x{tile.block_n} tile in {room} registers, found {tile.threads}"
+            )
+        return tile
 
 
-def padded_head_dim(attention: Attention, schedule: str, sizes: tuple[int, ...]) -> int:
+def padded_head_dim(attention: Attention, sizes: tuple[int, ...]) -> int:
     """Smallest head size that the kernel is built for and that holds the attention's.
 
     Raises:
@@ -57,15 +97,12 @@ def padded_head_dim(attention: Attention, schedule: str, sizes: tuple[int, ...])
     """
     if attention.value_dim != attention.head_dim:
         raise SpecError(
-            f"schedule {schedule}: attention.v_head_dim: expected head_dim"
-            f" ({attention.head_dim}), found {attention.value_dim}"
+            f"attention.v_head_dim: expected head_dim ({attention.head_dim}),"
+            f" found {attention.value_dim}"
         )
     if attention.dtype == "fp8":
-        raise SpecError(f"schedule {schedule}: attention.dtype: expected fp16 or bf16, found fp8")
+        raise SpecError("attention.dtype: expected fp16 or bf16, found fp8")
     for size in sizes:
         if attention.head_dim <= size:
             return size
-    raise SpecError(
-        f"schedule {schedule}: attention.head_dim: expected at most {sizes[-1]},"
-        f" found {attention.head_dim}"
-    )
+    raise SpecError(f"attention.head_dim: expected at most {sizes[-1]}, found {attention.head_dim}")

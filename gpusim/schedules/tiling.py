@@ -35,6 +35,9 @@ class Tiling(BaseModel):
     algorithm: Literal["shipped", "paper"] | None = Field(
         default=None, description="FlashAttention-1 as released, or the paper's Algorithm 1"
     )
+    fixed_maximum: Annotated[bool, Field(strict=True)] | None = Field(
+        default=None, description="plan every sequence as long as the longest (LeanAttention)"
+    )
     registers: Annotated[int, Field(strict=True, ge=16, le=255)] | None = Field(
         default=None, description="registers per thread"
     )

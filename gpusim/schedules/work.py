@@ -54,11 +54,15 @@ class Work:
     Attributes:
         tiles: the distinct rows.
         section: consecutive heads that take turns row by row.
+        sequence_order: groups in the order in which they are worked on; None: as they stand.
         packed: query heads whose rows share a tile (GQA packing); row r is query r // packed.
         owner: worker of each item in order, if every worker has a list of its own (Stream-K,
             static persistent kernels); None if idle workers pull the next item.
         peers: per row, how many of the workers after its own it waits for: their first items'
             partial results are merged into it at its end.
+        sequence, head: per row, which sequence of the batch (copies count) and which head or packed
+            group it belongs to, if rows do not repeat over them; None: group i is what every copy
+            of the i-th entry of the sequences does in every head.
         row_block, row_stride: if given, a tile's query rows are not one range but every
             `row_stride`-th block of `row_block` rows from `q_start` on.
     """
@@ -70,9 +74,12 @@ class Work:
     heads: int
     heads_inner: bool = False
     section: int = 1
+    sequence_order: Ints | None = None
     packed: int = 1
     owner: Ints | None = None
     peers: Ints | None = None
+    sequence: Ints | None = None
+    head: Ints | None = None
     row_block: int = 0
     row_stride: int = 0
 
@@ -91,6 +98,13 @@ class Work:
         return np.repeat(self.copies, self.group_rows) * self.heads
 
     @property
+    def groups(self) -> Ints:
+        """Groups in working order."""
+        if self.sequence_order is not None:
+            return self.sequence_order
+        return np.arange(len(self.group_rows))
+
+    @property
     def num_items(self) -> int:
         """Work items in all."""
         return int((self.group_rows * self.copies).sum()) * self.heads
@@ -101,7 +115,9 @@ class Work:
         repeats = self.copies * (outer if self.heads_inner else 1)
         blocks = [
             np.tile(np.arange(first, first + rows, dtype=np.int32).repeat(self.section), int(n))
-            for first, rows, n in zip(self.group_first, self.group_rows, repeats, strict=True)
+            for first, rows, n in zip(
+                *(x[self.groups] for x in (self.group_first, self.group_rows, repeats)), strict=True
+            )
         ]
         once = np.concatenate(blocks) if blocks else np.empty(0, np.int32)
         return once if self.heads_inner else np.tile(once, outer)
@@ -119,5 +135,6 @@ def remaining(work: Work, amount: Floats) -> Floats:
     group_sum = group_end - ends[first] + amount[first]
     inner = work.heads if work.heads_inner else 1
     total = group_sum * work.copies * inner
-    later = total[::-1].cumsum()[::-1] - total
+    later = np.empty_like(total)
+    later[work.groups] = total[work.groups][::-1].cumsum()[::-1] - total[work.groups]
     return np.repeat(group_end + later, rows) - ends + amount

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import simpy
 
+from gpusim.errors import SpecError
 from gpusim.machine.account import Timing
 from gpusim.machine.place import Placed
 from gpusim.result import Span
@@ -43,12 +44,23 @@ class LaunchRun:
         )
 
     def execute(self) -> None:
-        """Run all work items. Slots are filled breadth-first over the SMs, as the hardware does."""
+        """Run all work items. Slots are filled breadth-first over the SMs, as the hardware does.
+
+        Raises:
+            SpecError: if CTAs that wait for others leave them no slot to run on.
+        """
         placed = self.placed
         ctas = dispatch.ctas(placed.launch.work, lanes=placed.lanes, merge=self.merge)
-        for slot in range(placed.lanes):
+        slots = [
             self.env.process(self._slot(slot % placed.num_sms, slot // placed.num_sms, ctas))
+            for slot in range(placed.lanes)
+        ]
         self.env.run()
+        if any(slot.is_alive for slot in slots):
+            raise SpecError(
+                f"{placed.launch.name}: expected room for more CTAs than {placed.lanes}: one"
+                " that runs waits for one that has not started"
+            )
 
     def _slot(
         self, sm: int, slot: int, ctas: Iterator[dispatch.Cta]
@@ -114,6 +126,7 @@ class LaunchRun:
         return Timing(
             time_us=time,
             shares=shares,
+            limited_us=self.stepping.limited_us,
             resident_us=self._resident_us,
             sm_busy_us=self._sm_busy_us,
         )

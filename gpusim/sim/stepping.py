@@ -40,6 +40,8 @@ class Stepping:
     Attributes:
         resident_us: time in the loop, summed over CTAs.
         saturated_us: the part of it during which 'hbm' or 'l2' held all back.
+        limited_us: time on the clock by what held the CTAs in the loop back: 'hbm', 'l2', or their
+            own 'step'.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Stepping:
         self.env = env
         self.resident_us = 0.0
         self.saturated_us = {"hbm": 0.0, "l2": 0.0}
+        self.limited_us = {"hbm": 0.0, "l2": 0.0, "step": 0.0}
         self._rate = rate
         self._us_per_hbm_byte = 1 / hbm_bandwidth
         self._us_per_l2_byte = 1 / l2_bandwidth
@@ -101,7 +104,11 @@ class Stepping:
             self.resident_us += stay
             if self._scale < 1.0:
                 hbm = self._hbm * self._us_per_hbm_byte >= self._l2 * self._us_per_l2_byte
-                self.saturated_us["hbm" if hbm else "l2"] += stay
+                level = "hbm" if hbm else "l2"
+                self.saturated_us[level] += stay
+                self.limited_us[level] += elapsed
+            elif self._count:
+                self.limited_us["step"] += elapsed
 
     def _settle(self, state: _Sm) -> None:
         """Bring one SM's progress up to virtual time."""

@@ -113,6 +113,15 @@ class Attention(BaseModel):
         return (self.head_dim + self.value_dim) * BYTES[self.cache_dtype]
 
     @property
+    def effective_window(self) -> int | None:
+        """The window, or None where it is as wide as the longest sequence and hides nothing.
+
+        Kernels reset such a window before they choose a tile or pack heads.
+        """
+        longest = max(s.kv_len for s in self.sequences)
+        return self.window if self.window is not None and self.window < longest else None
+
+    @property
     def single_query(self) -> bool:
         """Whether every sequence brings one query: plain decode."""
         return all(s.q_len == 1 for s in self.sequences)

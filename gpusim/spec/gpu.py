@@ -162,7 +162,7 @@ class Overlap(_Frozen):
     )
     co_resident_gain: Annotated[
         float, Field(strict=True, ge=1, le=LARGEST, allow_inf_nan=False)
-    ] = Field(description="SM throughput with several CTAs over one CTA alone")
+    ] = Field(description="SM throughput with several CTAs over the pipe time of one, waits apart")
 
 
 class Power(_Frozen):

@@ -4,9 +4,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from gpusim.errors import SpecError
 from gpusim.spec.attention import Attention
 
-Load = Literal["benchmark", "steady"] | Annotated[float, Field(strict=True, ge=0, le=1e6)]
+#: Seconds of continuous load beyond which nothing changes.
+MAX_LOAD_S = 1e6
+Load = Literal["benchmark", "steady"] | Annotated[float, Field(strict=True, ge=0, le=MAX_LOAD_S)]
+
+
+def check_conditions(l2: str, load: str | float) -> None:
+    """Check the state of the machine as a workload file gives it.
+
+    Raises:
+        SpecError: naming the field, what was expected and what was found.
+    """
+    if l2 not in ("cold", "warm"):
+        raise SpecError(f"l2: expected cold or warm, found {l2!r}")
+    number = isinstance(load, (int, float)) and not isinstance(load, bool)
+    seconds = number and 0 <= float(load) <= MAX_LOAD_S
+    if load not in ("benchmark", "steady") and not seconds:
+        raise SpecError(f"load: expected benchmark, steady or seconds from 0, found {load!r}")
 
 
 class ScheduleChoice(BaseModel):

@@ -1,17 +1,18 @@
 """One prediction: a schedule for an attention problem on a GPU, by one of the engines."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gpusim.errors import SpecError, nearest
 from gpusim.result import Result
-from gpusim.schedules.catalogue import SCHEDULES, build_launches, check_choice
+from gpusim.schedules.catalogue import SCHEDULES, build_launches, check_choice, problem_of
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu, load_workload
-from gpusim.spec.workload import ScheduleChoice, Workload
+from gpusim.spec.workload import ScheduleChoice, Workload, check_conditions
 
 ENGINES = ("sim", "analytic")
 DEFAULT_GPUS = ("a100_sxm_80gb", "h100_sxm", "rtx_6000_ada")
@@ -19,7 +20,7 @@ DEFAULT_GPUS = ("a100_sxm_80gb", "h100_sxm", "rtx_6000_ada")
 
 def simulate(
     attention: Attention,
-    gpu: Gpu,
+    gpu: Gpu | str,
     schedule: str,
     engine: str = "sim",
     *,
@@ -33,7 +34,7 @@ def simulate(
 
     Args:
         attention: the problem, its sequences included.
-        gpu: a profile (`gpusim.load_gpu`).
+        gpu: a profile (`gpusim.load_gpu`), or the name of one.
         schedule: one of `gpusim.SCHEDULES`.
         engine: 'sim' (discrete events) or 'analytic' (closed form).
         l2: 'cold', or 'warm' for a replay with the same buffers.
@@ -46,24 +47,35 @@ def simulate(
     Raises:
         SpecError: for an unknown name or option, or a problem the schedule or GPU cannot take.
     """
-    if engine not in ENGINES:
-        raise SpecError(
-            f"engine: expected sim or analytic, found {engine!r}{nearest(engine, ENGINES)}"
-        )
+    check_engine(engine)
+    if isinstance(gpu, str):
+        gpu = load_gpu(gpu)
+    check_conditions(l2, load)
     launches = build_launches(schedule, attention, gpu, tiling)
+    attention = problem_of(schedule, attention)
     names = (workload, schedule)
     try:
         if engine == "sim":
             from gpusim.sim.engine import simulate_launches
 
-            return simulate_launches(
+            result = simulate_launches(
                 attention, gpu, launches, names=names, l2=l2, load=load, trace=trace
             )
-        from gpusim.analytic.engine import predict_launches
+        else:
+            from gpusim.analytic.engine import predict_launches
 
-        return predict_launches(attention, gpu, launches, names=names, l2=l2, load=load)
+            result = predict_launches(attention, gpu, launches, names=names, l2=l2, load=load)
     except SpecError as error:
         raise SpecError(f"schedule {schedule}: {error}") from error
+    return replace(result, options=tiling)
+
+
+def check_engine(engine: str) -> None:
+    """Refuse an engine that there is not."""
+    if engine not in ENGINES:
+        raise SpecError(
+            f"engine: expected sim or analytic, found {engine!r}{nearest(engine, ENGINES)}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,31 +99,40 @@ def simulate_files(
         SpecError: naming the file, for a mistake in it or a problem that a named schedule or GPU
             cannot take.
     """
+    runs = []
+    chosen = tuple(ScheduleChoice(name=name) for name in schedules)
+    for file, workload in load_files(files, gpus=gpus, schedules=schedules):
+        if chosen:
+            workload = workload.model_copy(update={"schedules": chosen})
+        with mistakes_in(file):
+            runs.append(simulate_workload(workload, engine=engine))
+    return _joined(runs)
+
+
+def load_files(
+    files: Sequence[str | Path], *, gpus: Sequence[str], schedules: Sequence[str]
+) -> Iterator[tuple[str | Path, Workload]]:
+    """Check the names of GPUs and schedules, then load file after file, with those GPUs if any.
+
+    Raises:
+        SpecError: for an unknown name, or a mistake in a file.
+    """
     for name in gpus:
         load_gpu(name)
     for name in schedules:
         check_choice(name, {}, where="--schedule")
-    runs = []
     for file in files:
         workload = load_workload(file)
-        chosen = workload.model_copy(
-            update={
-                **({"gpus": tuple(gpus)} if gpus else {}),
-                **(
-                    {"schedules": tuple(ScheduleChoice(name=n) for n in schedules)}
-                    if schedules
-                    else {}
-                ),
-            }
-        )
-        try:
-            runs.append(simulate_workload(chosen, engine=engine))
-        except SpecError as error:
-            raise SpecError(f"{file}: {error}") from error
-    return Run(
-        results=[result for run in runs for result in run.results],
-        skipped=[reason for run in runs for reason in run.skipped],
-    )
+        yield file, workload.model_copy(update={"gpus": tuple(gpus)}) if gpus else workload
+
+
+@contextmanager
+def mistakes_in(file: str | Path) -> Iterator[None]:
+    """Name the file in every `SpecError` from within."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(f"{file}: {error}") from error
 
 
 def simulate_workload(workload: Workload, *, engine: str = "sim") -> Run:
@@ -122,24 +143,24 @@ def simulate_workload(workload: Workload, *, engine: str = "sim") -> Run:
     Raises:
         SpecError: if a schedule that the workload names cannot take it, or none can.
     """
-    results, skipped = [], []
-    every = tuple(ScheduleChoice(name=name) for name in SCHEDULES)
-    for i, choice in enumerate(workload.schedules):
+    check_choices(workload.schedules)
+    choices = workload.schedules or tuple(ScheduleChoice(name=name) for name in SCHEDULES)
+    strict = bool(workload.schedules)
+    gpus = load_gpus(workload.gpus or DEFAULT_GPUS)
+    run = _joined(predict(workload, gpu, choices, engine=engine, strict=strict) for gpu in gpus)
+    if not run.results:
+        raise nothing_runs(run.skipped)
+    return run
+
+
+def check_choices(choices: Sequence[ScheduleChoice]) -> None:
+    """Check the schedules that a workload names, and their options."""
+    for i, choice in enumerate(choices):
         check_choice(choice.name, choice.options, where=f"schedules[{i}]")
-    for gpu in _gpus(workload.gpus or DEFAULT_GPUS):
-        for choice in workload.schedules or every:
-            try:
-                results.append(_predict(workload, gpu, choice, engine))
-            except SpecError as error:
-                if workload.schedules:
-                    raise
-                skipped.append(f"{gpu.name}, {choice.name}: {error}")
-    if not results:
-        raise SpecError(f"expected a schedule that can take it, found none: {skipped[0]}")
-    return Run(results=results, skipped=skipped)
 
 
-def _gpus(names: Sequence[str]) -> list[Gpu]:
+def load_gpus(names: Sequence[str]) -> list[Gpu]:
+    """Load the GPUs that a workload names."""
     gpus = []
     for i, name in enumerate(names):
         try:
@@ -149,14 +170,49 @@ def _gpus(names: Sequence[str]) -> list[Gpu]:
     return gpus
 
 
-def _predict(workload: Workload, gpu: Gpu, choice: ScheduleChoice, engine: str) -> Result:
-    return simulate(
-        workload.attention,
-        gpu,
-        choice.name,
-        engine,
-        l2=workload.l2,
-        load=workload.load,
-        workload=workload.name,
-        **choice.options,
-    )
+def predict(
+    workload: Workload,
+    gpu: Gpu,
+    choices: Sequence[ScheduleChoice],
+    *,
+    engine: str = "sim",
+    strict: bool = False,
+) -> Run:
+    """Predict a workload with several schedules on one GPU; leave out those that cannot take it.
+
+    Raises:
+        SpecError: if a schedule cannot take it and `strict` is given.
+    """
+    run = Run(results=[], skipped=[])
+    for choice in choices:
+        try:
+            result = simulate(
+                workload.attention,
+                gpu,
+                choice.name,
+                engine,
+                l2=workload.l2,
+                load=workload.load,
+                workload=workload.name,
+                **choice.options,
+            )
+        except SpecError as error:
+            if strict:
+                raise
+            run.skipped.append(f"{gpu.name}, {choice.name}: {error}")
+        else:
+            run.results.append(result)
+    return run
+
+
+def nothing_runs(skipped: Sequence[str]) -> SpecError:
+    """The mistake of asking for what no schedule can do."""
+    return SpecError(f"expected a schedule that can take it, found none: {skipped[0]}")
+
+
+def _joined(runs: Iterable[Run]) -> Run:
+    total = Run(results=[], skipped=[])
+    for run in runs:
+        total.results.extend(run.results)
+        total.skipped.extend(run.skipped)
+    return total

@@ -1,0 +1,47 @@
+"""`gpusim compare WORKLOAD...`."""
+
+from pathlib import Path
+
+import click
+
+from gpusim.cli.output import emit, output_options
+
+
+@click.command()
+@click.argument("workloads", nargs=-1, required=True, metavar="WORKLOAD...")
+@click.option("--gpu", "gpus", multiple=True, help="GPU name or profile file; may be repeated.")
+@click.option("--schedule", "schedules", multiple=True, help="Only this one; may be repeated.")
+@click.option("--baseline", metavar="NAME", help="Schedule to compare with; default: the best.")
+@click.option(
+    "--engine",
+    type=click.Choice(["sim", "analytic"]),
+    default="sim",
+    show_default=True,
+    help="Discrete events, or closed form.",
+)
+@output_options
+def compare(
+    workloads: tuple[str, ...],
+    gpus: tuple[str, ...],
+    schedules: tuple[str, ...],
+    baseline: str | None,
+    engine: str,
+    style: str,
+    output: Path | None,
+) -> None:
+    """Rank schedules on each WORKLOAD (a shipped name or a YAML file), and say why they lose.
+
+    The schedules that the workload names run with their options, and every other one that can
+    take it; --schedule picks some of them. Without --gpu, the GPUs that the workload names run;
+    if it names none, A100, H100 and RTX 6000 Ada.
+    """
+    from gpusim.report.compare import comparison_table
+    from gpusim.study.compare import compare_files
+
+    found = compare_files(
+        workloads, gpus=gpus, schedules=schedules, baseline=baseline, engine=engine
+    )
+    for reason in found.skipped:
+        click.echo(f"left out: {reason}", err=True)
+    rows = [entry.as_row() if style != "json" else entry.as_dict() for entry in found.entries]
+    emit(rows, lambda: comparison_table(rows, baseline), style=style, output=output)

@@ -1,0 +1,41 @@
+"""The table of `gpusim compare`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gpusim.report.table import _table, duration, percent, render
+
+Row = Mapping[str, Any]
+
+
+def comparison_table(rows: Sequence[Row], baseline: str | None = None) -> str:
+    """Per workload and GPU, the schedules from the fastest to the slowest."""
+    starts = [index for index, row in enumerate(rows) if row["rank"] == 1]
+    ends = [*starts[1:], len(rows)]
+    return "\n".join(
+        _ranking(rows[start:end], baseline) for start, end in zip(starts, ends, strict=True)
+    )
+
+
+def _ranking(rows: Sequence[Row], baseline: str | None) -> str:
+    table = _table(
+        f">#|schedule|>time|>/ {baseline or 'best'}|bound|CTAs/SM (limiter)|>warps|>waves"
+        "|>HBM / compulsory|what it loses most by",
+        title=f"{rows[0]['workload']}: {rows[0]['gpu']}",
+    )
+    for row in rows:
+        occupancy, traffic = row["occupancy"], row["traffic"]
+        hbm_bytes = traffic["hbm_read_bytes"] + traffic["hbm_write_bytes"]
+        table.add_row(
+            str(row["rank"]),
+            f"{row['schedule']} {row['options']}",
+            duration(row["time_us"]),
+            f"{row['ratio']:.2f}",
+            row["bound"],
+            f"{occupancy['ctas_per_sm']} ({occupancy['limiter']})",
+            percent(occupancy["achieved_fraction"]),
+            f"{row['waves']:.2f}",
+            f"{hbm_bytes / traffic['compulsory_bytes']:.2f}",
+            row["why"],
+        )
+    return render(table)

@@ -1,0 +1,108 @@
+"""FlashAttention-3 (Shah et al. 2024, arXiv 2407.08608; `hopper/` of flash-attention).
+
+On Hopper a persistent, warp-specialised kernel: a producer warpgroup loads, one to three consumer
+warpgroups multiply and take the softmax. On Ampere and Ada the same code runs its sm8x kernels.
+Not modelled: TMA multicast within clusters of two CTAs (dense, no mask, d >= 128).
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from gpusim.errors import SpecError
+from gpusim.schedules.combine import combine_launch, flash3_combine
+from gpusim.schedules.flash3_plan import Flash3Plan, flash3_plan
+from gpusim.schedules.flash3_step import flash3_step
+from gpusim.schedules.grid import grid_operands, grid_work
+from gpusim.schedules.launch import Launch
+from gpusim.schedules.step import Part, Pipe, Step, attention_step
+from gpusim.schedules.tiling import Tiling
+from gpusim.schedules.work import Tiles, Work
+from gpusim.spec.attention import Attention
+from gpusim.spec.gpu import Gpu
+
+#: Threads and registers of the scheduler's prepare kernel; only its occupancy depends on them.
+PREPARE_THREADS, PREPARE_REGISTERS = 1024, 32
+
+
+def flash3(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch, ...]:
+    """The 16-bit kernel: tiles by head size and mask, PackGQA, splits, combine."""
+    for field, dtype in (("dtype", attention.dtype), ("kv_dtype", attention.cache_dtype)):
+        if dtype == "fp8":
+            raise SpecError(f"attention.{field}: expected fp16 or bf16 (flash3_fp8 takes fp8)")
+    return _launches(attention, gpu, flash3_plan(attention, gpu, tiling))
+
+
+def quantised(attention: Attention) -> Attention:
+    """The same problem with Q, K and V in FP8, quantised beforehand, outside the call."""
+    return attention.model_copy(update={"dtype": "fp8", "kv_dtype": "fp8"})
+
+
+def flash3_fp8(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch, ...]:
+    """The e4m3 kernel: Q, K and V in FP8, V transposed on its way, 16-bit output."""
+    if "fp8" not in gpu.tensor.wgmma_flop_per_clock:
+        raise SpecError(f"expected a GPU with FP8 warpgroup instructions, found {gpu.name}")
+    return _launches(attention, gpu, flash3_plan(attention, gpu, tiling))
+
+
+def _launches(attention: Attention, gpu: Gpu, plan: Flash3Plan) -> tuple[Launch, ...]:
+    """The scheduler's prepare kernel for variable lengths, the kernel, the combine kernel."""
+    hopper = bool(gpu.tensor.wgmma_flop_per_clock)
+    tile, splits = plan.tile, plan.grid.splits
+    work = grid_work(attention, tile, plan.grid)
+    reads, writes = grid_operands(attention, work, plan.grid)
+    # Dense calls without a mask deal tiles out in turn; all others draw from a counter.
+    static = hopper and not plan.varlen and not plan.masked and max(splits) == 1
+    workers = min(gpu.sm.count, work.num_items) if hopper else None
+    if static:
+        work = replace(work, owner=np.arange(work.num_items) % gpu.sm.count)
+    forward = Launch(
+        name="flash_fwd_sm90" if hopper else "flash_fwd_sm80",
+        threads=tile.threads,
+        registers=tile.registers_per_thread,
+        smem_bytes=tile.smem_bytes,
+        step=flash3_step(tile, dtype=attention.dtype)
+        if hopper
+        else attention_step(tile, matrix_dtype=attention.dtype),
+        work=work,
+        reads=reads,
+        writes=writes,
+        tile=tile.choice | {"num_splits": max(splits)},
+        workers=workers,
+        programmatic=plan.varlen,
+    )
+    launches = (_prepare(), forward) if plan.varlen else (forward,)
+    if max(splits) == 1:
+        return launches
+    return (*launches, combine_launch(attention, flash3_combine(attention.value_dim), splits))
+
+
+def _prepare() -> Launch:
+    """`prepare_varlen_num_blocks`: one CTA counts blocks and sets splits; no bytes worth a name."""
+    one = np.ones(1, dtype=np.int64)
+    none, no_bytes = np.zeros_like(one), np.zeros(1)
+    return Launch(
+        name="prepare",
+        threads=PREPARE_THREADS,
+        registers=PREPARE_REGISTERS,
+        smem_bytes=0,
+        step=Step(tracks=((Part("count", {Pipe.FP32: 1.0}),),), load_bytes=0.0),
+        work=Work(
+            tiles=Tiles(
+                steps=none,
+                q_start=none,
+                q_rows=none,
+                kv_start=none,
+                kv_stop=none,
+                loop_bytes=no_bytes,
+                load_bytes=no_bytes,
+                store_bytes=no_bytes,
+            ),
+            group_first=none,
+            group_rows=one,
+            copies=one,
+            heads=1,
+        ),
+        reads=(),
+        writes=(),
+    )

@@ -1,0 +1,161 @@
+"""What FlashAttention-3 decides before a launch: tile, packing, splits, order."""
+
+from dataclasses import dataclass
+
+from gpusim.errors import SpecError
+from gpusim.schedules.flash3_tiles import HEAD_DIMS, Flash3Case, sm8x_tile, sm90_fp8_tile, sm90_tile
+from gpusim.schedules.grid import Grid
+from gpusim.schedules.splits import flash3_num_splits
+from gpusim.schedules.tile import Tile
+from gpusim.schedules.tiling import Tiling
+from gpusim.spec.attention import Attention
+from gpusim.spec.gpu import Gpu
+from gpusim.units import MIB, ceil_div, round_up
+
+#: Margin on the KV blocks that an SM should do when splits are set sequence by sequence.
+SPLIT_MARGIN = 1.1
+#: K and V bytes of the heads that take turns tile by tile: dense and variable-length scheduler.
+DENSE_SECTION_BYTES, VARLEN_SECTION_BYTES = 32 * MIB, 8 * MIB
+MAX_SPLITS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flash3Plan:
+    """The decisions.
+
+    Attributes:
+        tile, grid: of the forward kernel.
+        varlen: the variable-length scheduler runs: any call but one over equal, unpaged prompts.
+        masked: a causal or sliding-window mask applies.
+    """
+
+    tile: Tile
+    grid: Grid
+    varlen: bool
+    masked: bool
+
+
+def flash3_plan(attention: Attention, gpu: Gpu, tiling: Tiling) -> Flash3Plan:
+    """Plan a call.
+
+    Raises:
+        SpecError: if the kernel is not built for the head sizes, or the tiling is impossible.
+    """
+    first = attention.sequences[0]
+    prompts = first.q_len == first.kv_len and len(attention.sequences) == 1
+    varlen = attention.page_size is not None or not prompts
+    local = attention.effective_window is not None
+    masked = local or (attention.causal and not attention.single_query)
+    split_tile = _tile(attention, gpu, tiling, masked=masked, varlen_split=varlen)
+    cap = 1 if not varlen else _split_cap(attention, gpu, split_tile, masked=masked)
+    cap = tiling.num_splits or cap
+    if cap > MAX_SPLITS:
+        raise SpecError(f"num_splits: expected at most {MAX_SPLITS}, found {cap}")
+    tile = _tile(attention, gpu, tiling, masked=masked, varlen_split=varlen and cap > 1)
+    packed = attention.group_size if _packs(attention, gpu, tile, varlen or cap > 1) else 1
+    longest_first = masked or varlen
+    grid = Grid(
+        packed=packed,
+        splits=_splits(attention, gpu, tile, packed, cap, fixed=tiling.num_splits),
+        split_after_mask=True,
+        heads_inner=longest_first or cap > 1,
+        section=_section(attention, packed, varlen) if longest_first and cap == 1 else 1,
+        longest_first=longest_first,
+        sorted_sequences=varlen and not local,
+    )
+    return Flash3Plan(tile=tile, grid=grid, varlen=varlen, masked=masked)
+
+
+def _tile(
+    attention: Attention, gpu: Gpu, tiling: Tiling, *, masked: bool, varlen_split: bool
+) -> Tile:
+    case = Flash3Case(
+        head_dim=next((d for d in HEAD_DIMS if attention.head_dim <= d), 0),
+        v_head_dim=_padded_value_dim(attention),
+        causal=masked and attention.causal,
+        local=attention.effective_window is not None,
+        paged_gather=attention.page_size is not None and attention.page_size % 128 != 0,
+        rows=max(s.q_len for s in attention.sequences) * attention.group_size,
+    )
+    if not case.head_dim:
+        raise SpecError(
+            f"attention.head_dim: expected at most {HEAD_DIMS[-1]}, found {attention.head_dim}"
+        )
+    if not gpu.tensor.wgmma_flop_per_clock:
+        sm80 = gpu.architecture == "sm_80"
+        return sm8x_tile(case, sm80=sm80, varlen_split=varlen_split).overridden(tiling)
+    tile = sm90_fp8_tile(case) if attention.dtype == "fp8" else sm90_tile(case)
+    return tile.overridden(tiling)
+
+
+def _padded_value_dim(attention: Attention) -> int:
+    """Value width; only head sizes from 129 to 192 are built with a narrower one."""
+    if attention.value_dim != attention.head_dim and not (
+        128 < attention.head_dim <= 192 and attention.value_dim <= 128
+    ):
+        raise SpecError(
+            f"attention.v_head_dim: expected head_dim ({attention.head_dim}), or at most 128 beside"
+            f" head_dim 192, found {attention.value_dim}"
+        )
+    return round_up(attention.value_dim, 64)
+
+
+def _split_cap(attention: Attention, gpu: Gpu, tile: Tile, *, masked: bool) -> int:
+    """Most splits of a sequence: the heuristic, with the batch counted as one."""
+    longest = max(_seen_by_a_tile(attention, tile, s.kv_len) for s in attention.sequences)
+    rows = max(s.q_len for s in attention.sequences) * attention.group_size
+    m_blocks = ceil_div(rows, tile.block_m)
+    return flash3_num_splits(
+        attention.kv_heads * m_blocks,
+        gpu.sm.count,
+        ceil_div(longest, tile.block_n),
+        num_m_blocks=m_blocks,
+        kv_head_bytes=longest * attention.kv_row_bytes,
+        masked=masked,
+    )
+
+
+def _seen_by_a_tile(attention: Attention, tile: Tile, kv_len: int) -> int:
+    window = attention.effective_window
+    return kv_len if window is None else min(kv_len, window + tile.block_m)
+
+
+def _packs(attention: Attention, gpu: Gpu, tile: Tile, varlen_or_split: bool) -> bool:
+    """PackGQA: always where it is needed, else if it wastes less of the last tile."""
+    if attention.group_size == 1:
+        return False
+    if varlen_or_split or not gpu.tensor.wgmma_flop_per_clock:
+        return True
+    q_len, group, m = attention.sequences[0].q_len, attention.group_size, tile.block_m
+    return q_len / round_up(q_len, m) < 0.9 * q_len * group / round_up(q_len * group, m)
+
+
+def _splits(
+    attention: Attention, gpu: Gpu, tile: Tile, packed: int, cap: int, *, fixed: int | None
+) -> tuple[int, ...]:
+    """Splits of each sequence: as many as give an SM its share of all blocks, up to the cap."""
+    if fixed or cap == 1:
+        return (cap,) * len(attention.sequences)
+    heads = attention.q_heads // packed
+    blocks = [
+        (
+            s.count * heads * ceil_div(s.q_len * packed, tile.block_m),
+            ceil_div(_seen_by_a_tile(attention, tile, s.kv_len), tile.block_n),
+        )
+        for s in attention.sequences
+    ]
+    share = SPLIT_MARGIN * sum(m * n for m, n in blocks) / gpu.sm.count
+    per_sm = int(-(-share // 1))
+    return tuple(min(cap, max(1, ceil_div(n, per_sm))) for _, n in blocks)
+
+
+def _section(attention: Attention, packed: int, varlen: bool) -> int:
+    """Heads that take turns tile by tile, so that their K and V stay in L2: a power of two."""
+    heads = attention.q_heads // packed
+    head_bytes = max(s.kv_len for s in attention.sequences) * attention.kv_row_bytes
+    budget, most = (VARLEN_SECTION_BYTES, 16) if varlen else (DENSE_SECTION_BYTES, heads)
+    streams = max(1, min(most, budget // head_bytes))
+    section = (1 << (streams.bit_length() - 1)) * (attention.group_size // packed)
+    while heads % section:
+        section -= 1
+    return section

@@ -1,0 +1,156 @@
+"""LeanAttention: decode attention that deals the KV tiles of a batch out evenly (Stream-K).
+
+Sanovar, Bharadwaj et al., "Lean Attention: Hardware-Aware Scalable Attention Mechanism for the
+Decode-Phase of Transformers" (arXiv 2405.10480, MLSys 2025), as built in ONNX Runtime,
+`contrib_ops/cuda/bert/lean_attention`, by an author of the paper.
+"""
+
+import numpy as np
+
+from gpusim.schedules.forward import packed_heads
+from gpusim.schedules.launch import Launch, Operand
+from gpusim.schedules.mask import kv_bytes, q_bytes
+from gpusim.schedules.outputs import Outputs, list_outputs
+from gpusim.schedules.split_kv import HEAD_DIMS, split_tile
+from gpusim.schedules.step import attention_step
+from gpusim.schedules.stream_k import Segments, cut, lean_workers
+from gpusim.schedules.tile import Tile, padded_head_dim
+from gpusim.schedules.tiling import Tiling
+from gpusim.schedules.work import Tiles, Work
+from gpusim.spec.attention import BYTES, Attention
+from gpusim.spec.gpu import Gpu
+from gpusim.units import ceil_div
+
+
+def lean(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch, ...]:
+    """One launch of at most two workers an SM, each with an equal run of tiles, output by output.
+
+    Tiles and shared memory are those of FlashAttention-2's split kernel, and so is the packing of
+    query heads. Released for head sizes 64 and 128 only; the others of that kernel's table are
+    taken as if they were.
+
+    The worker with an output's first tile writes it. If others share the output, each of them
+    writes a partial result (fp32, with its log-sum-exp) as its own first deed, and the first one
+    waits for theirs at the end of its run and merges them one by one; its own stays in shared
+    memory. Flags, and the clearing of them before the launch, are not counted.
+
+    Sequences are planned with their own lengths, as in AITER's kernel; `fixed_maximum` plans all of
+    them with the longest and skips the tiles that a sequence lacks, as ONNX Runtime does.
+    """
+    head_dim = padded_head_dim(attention, HEAD_DIMS)
+    tile = split_tile(head_dim).overridden(tiling)
+    fixed = bool(tiling.fixed_maximum)
+    packed = packed_heads(attention)
+    return (lean_launch(attention, gpu, tile, packed, fixed_maximum=fixed),)
+
+
+def lean_launch(
+    attention: Attention, gpu: Gpu, tile: Tile, packed: int, *, fixed_maximum: bool = False
+) -> Launch:
+    """The launch for any tile, with `packed` query heads in the rows of one."""
+    outputs = list_outputs(attention, tile, packed, fixed_maximum=fixed_maximum)
+    longest = ceil_div(max(s.kv_len for s in attention.sequences), tile.block_n)
+    workers = lean_workers(int(outputs.planned.sum()), len(outputs), longest, gpu.sm.count)
+    return _launch(attention, tile, outputs, cut(outputs.planned, workers), packed)
+
+
+def _launch(
+    attention: Attention, tile: Tile, outputs: Outputs, plan: Segments, packed: int
+) -> Launch:
+    tiles = _tiles(attention, tile, outputs, plan)
+    work = Work(
+        tiles=tiles,
+        group_first=np.zeros(1, dtype=np.int64),
+        group_rows=np.array([len(plan)]),
+        copies=np.ones(1, dtype=np.int64),
+        heads=1,
+        packed=packed,
+        owner=plan.worker,
+        peers=plan.peers,
+        sequence=outputs.sequence[plan.output],
+        head=outputs.head[plan.output],
+    )
+    workers = int(plan.worker[-1]) + 1
+    reads, writes = _operands(attention, work, plan, workers)
+    return Launch(
+        name="lean_fwd",
+        threads=tile.threads,
+        registers=tile.registers_per_thread,
+        smem_bytes=tile.smem_bytes,
+        step=attention_step(
+            tile,
+            matrix_dtype=attention.dtype,
+            kv_element_bytes=BYTES[attention.cache_dtype],
+        ),
+        work=work,
+        tile=tile.choice,
+        workers=workers,
+        merge_bytes=float(tiles.q_rows.max() * _partial_row_bytes(attention)),
+        reads=reads,
+        writes=writes,
+    )
+
+
+def _partial_row_bytes(attention: Attention) -> int:
+    return 4 * attention.value_dim + 4
+
+
+def _tiles(attention: Attention, tile: Tile, outputs: Outputs, plan: Segments) -> Tiles:
+    """A row per segment. A host's loop bytes hold the partial results that it reads."""
+    output = plan.output
+    real, rows, kv_len = (c[output] for c in (outputs.kv_tiles, outputs.q_rows, outputs.kv_len))
+    first, stop = np.minimum(plan.first, real), np.minimum(plan.stop, real)
+    kv_start, kv_stop = (
+        np.minimum((outputs.kv_first[output] + x) * tile.block_n, kv_len) for x in (first, stop)
+    )
+    partial = rows * _partial_row_bytes(attention)
+    result = rows * attention.value_dim * attention.output_bytes
+    loop = (kv_stop - kv_start) * attention.kv_row_bytes + plan.peers * partial
+    return Tiles(
+        steps=stop - first,
+        q_start=outputs.q_start[output],
+        q_rows=rows,
+        kv_start=kv_start,
+        kv_stop=kv_stop,
+        loop_bytes=loop.astype(np.float64),
+        load_bytes=(rows * attention.head_dim * attention.element_bytes).astype(np.float64),
+        store_bytes=np.where(plan.host, result, partial).astype(np.float64),
+    )
+
+
+def _operands(
+    attention: Attention, work: Work, plan: Segments, workers: int
+) -> tuple[tuple[Operand, ...], tuple[Operand, ...]]:
+    """Q, K and V, partial results and O.
+
+    Workers do not walk K and V in step. With x workers for each of the streams of K and V, a stream
+    is touched again after unique/x bytes if x >= 1 (by another worker), else after unique·x (by the
+    same one). A partial result waits in L2 for the share of the launch that its writer still runs.
+    """
+    tiles = work.tiles
+    partial = work.total(np.where(plan.host, 0.0, tiles.store_bytes))
+    kv = work.total(tiles.loop_bytes) - partial
+    unique = min(kv, kv_bytes(attention))
+    per_stream = workers / (attention.batch * attention.kv_heads)
+    q = Operand(
+        name="q", unique_bytes=q_bytes(attention), requested_bytes=work.total(tiles.load_bytes)
+    )
+    keys = Operand(
+        name="kv",
+        unique_bytes=unique,
+        requested_bytes=kv,
+        reuse_bytes=unique * min(per_stream, 1 / per_stream),
+    )
+    stored = work.total(np.where(plan.host, tiles.store_bytes, 0.0))
+    out = Operand(name="o", unique_bytes=stored, requested_bytes=stored)
+    if not partial:
+        return (q, keys), (out,)
+    later = work.total(np.where(plan.host, 0.0, tiles.store_bytes * plan.later)) / partial
+    touched = q.unique_bytes + unique + partial + stored
+    scratch = Operand(
+        name="partial",
+        unique_bytes=partial,
+        requested_bytes=partial,
+        reuse_bytes=later * touched,
+    )
+    return (q, keys, scratch), (out, scratch)

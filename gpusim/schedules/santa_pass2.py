@@ -1,0 +1,151 @@
+"""The second half of S²ANTA-prop: the output set to zero, sampled value rows added, the cast."""
+
+import numpy as np
+
+from gpusim.schedules import santa
+from gpusim.schedules.launch import Launch, Operand
+from gpusim.schedules.sampling import union_rows
+from gpusim.schedules.step import Part, Pipe, Step
+from gpusim.schedules.work import Tiles, Work
+from gpusim.spec.attention import Attention
+from gpusim.spec.gpu import Gpu
+from gpusim.units import ceil_div
+
+FILL_REGISTERS = 20  # PyTorch's kernel: a guess that limits nothing
+BUDGET_BYTES = 8  # scale and offset of a tile and head
+
+
+def pass2(
+    attention: Attention, gpu: Gpu, keys: santa.KeyTiles, *, distinct: float, samples: int
+) -> Launch:
+    """One CTA per (KV head, tile), KV heads first: counts, row list, gather, atomic adds.
+
+    Rows are 128 threads a head. One warp a head reads the stash 32 keys at a time, each from a
+    32-byte sector that the group's heads share; then the head's rows come one after another, one
+    wait each. A CTA whose heads drew nothing ends early: of S draws over T tiles alike, the share
+    (1 - min(1, S/T))^group. `distinct` are the rows that one head reads of all keys.
+    """
+    group, dim = attention.group_size, attention.head_dim
+    share, lengths = distinct / keys.kv_len, (keys.stop - keys.start).astype(np.float64)
+    asked = group * share * dim * attention.element_bytes  # of V per key and KV head
+    active = 1 - (1 - min(1.0, samples / len(lengths))) ** group
+    ones = np.ones_like(keys.start)
+    work = Work(
+        tiles=Tiles(
+            steps=ones,
+            q_start=0 * ones,
+            q_rows=group * ones,
+            kv_start=0 * ones,
+            kv_stop=0 * ones,
+            loop_bytes=lengths * (gpu.hbm.sector_bytes + asked) + group * BUDGET_BYTES,
+            load_bytes=np.zeros(len(ones)),
+            store_bytes=np.full(len(ones), active * group * dim * 4),
+        ),
+        group_first=np.zeros(1, dtype=np.int64),
+        group_rows=np.array([len(ones)]),
+        copies=np.ones(1, dtype=np.int64),
+        heads=attention.kv_heads,
+        section=attention.kv_heads,
+        packed=group,
+    )
+    v_asked = work.total(lengths * asked)
+    union = union_rows(keys.kv_len, distinct, group) * attention.kv_heads
+    v_bytes = union * dim * attention.element_bytes
+    stash = float(keys.kv_len * attention.q_heads * attention.element_bytes)
+    sectors = work.total(lengths * float(gpu.hbm.sector_bytes))
+    budgets, added = work.num_items * group * BUDGET_BYTES, work.total(work.tiles.store_bytes)
+    accumulator = float(attention.q_heads * dim * 4)
+    gathered = share * keys.rows
+    return Launch(
+        name="pass2",
+        threads=128 * group,
+        registers=santa.registers("pass2", gpu),
+        smem_bytes=16 + group * dim * 4 + group * keys.block_n * 2 + keys.block_n * 4,
+        step=Step(
+            tracks=(
+                (
+                    santa.sampling_part(keys.rows, group),
+                    Part(
+                        "gather",
+                        {
+                            Pipe.FP32: group * gathered * dim,
+                            Pipe.SMEM: 8.0 * group * gathered * dim,
+                        },
+                    ),
+                ),
+            ),
+            load_bytes=float(work.tiles.loop_bytes[0]),
+            loads=1 + ceil_div(keys.rows, 32) + max(1, round(gathered)),
+            syncs=2,  # four barriers
+        ),
+        work=work,
+        tile={"block_n": keys.block_n, "num_warps": 4 * group, "samples": samples},
+        reads=(
+            Operand(
+                name="stash",
+                unique_bytes=stash,
+                requested_bytes=sectors,
+                reuse_bytes=0.0,  # by the next CTAs
+            ),
+            Operand(name="v", unique_bytes=v_bytes, requested_bytes=v_asked, reuse_bytes=0.0),
+            Operand(name="budgets", unique_bytes=float(budgets), requested_bytes=float(budgets)),
+        ),
+        writes=(
+            Operand(
+                name="accumulator",
+                unique_bytes=accumulator,
+                requested_bytes=added,
+            ),
+        ),
+    )
+
+
+def fill(attention: Attention) -> Launch:
+    """Zeros for the fp32 output, [query heads, head size]; 128 threads of four elements."""
+    return _elementwise(attention, "fill", 512, threads=128, registers=FILL_REGISTERS, sizes=(0, 4))
+
+
+def cast_scale(attention: Attention, gpu: Gpu) -> Launch:
+    """The sums divided by S, in 16 bit; 256 threads of one element."""
+    registers = santa.registers("cast_scale", gpu)
+    sizes = (4, attention.output_bytes)
+    return _elementwise(attention, "cast_scale", 256, threads=256, registers=registers, sizes=sizes)
+
+
+def _elementwise(
+    attention: Attention,
+    name: str,
+    elements: int,
+    *,
+    threads: int,
+    registers: int,
+    sizes: tuple[int, int],
+) -> Launch:
+    """One CTA per `elements` of the output; `sizes` are bytes read and written per element."""
+    read, write = sizes
+    total = attention.q_heads * attention.head_dim
+    ctas = ceil_div(total, elements)
+    per_cta = total / ctas
+    source = Operand(
+        name="accumulator", unique_bytes=1.0 * total * read, requested_bytes=1.0 * total * read
+    )
+    target = Operand(
+        name="o" if read else "accumulator",
+        unique_bytes=1.0 * total * write,
+        requested_bytes=1.0 * total * write,
+    )
+    return Launch(
+        name=name,
+        threads=threads,
+        registers=registers,
+        smem_bytes=0,
+        step=Step(
+            tracks=((Part(name, {Pipe.CONVERT if read else Pipe.FP32: per_cta}),),),
+            load_bytes=per_cta * read,
+            loads=1 if read else 0,
+            syncs=0,
+        ),
+        work=santa.plain_work(ctas, loop_bytes=per_cta * read, store_bytes=per_cta * write),
+        reads=(source,) if read else (),
+        writes=(target,),
+    )

@@ -1,0 +1,96 @@
+"""Attention as frameworks ship it: which launches, in which order, with which tiles."""
+
+import pytest
+
+from gpusim.schedules.catalogue import build_launches
+from gpusim.schedules.implementations import IMPLEMENTATIONS
+from gpusim.spec.attention import Attention, Sequence
+from gpusim.spec.load import load_gpu
+from gpusim.study.simulate import simulate
+
+A100, H100, L40S = (load_gpu(n) for n in ("a100_sxm_80gb", "h100_sxm", "l40s"))
+
+
+def attention(count: int, q_len: int, kv_len: int, *, kv_heads: int = 8) -> Attention:
+    """32 query heads of 128."""
+    return Attention(
+        q_heads=32,
+        kv_heads=kv_heads,
+        head_dim=128,
+        sequences=(Sequence(count=count, q_len=q_len, kv_len=kv_len),),
+    )
+
+
+def names(implementation: str, problem: Attention) -> list[str]:
+    """Kernel names in launch order, on A100."""
+    return [launch.name for launch in build_launches(implementation, problem, A100, {})]
+
+
+def test_vllm_decode_copies_queries_and_outputs_around_packed_heads() -> None:
+    """Measured on A100: one extra kernel with one sequence or KV head, four more otherwise."""
+    alone = names("vllm_flash_attn_2", attention(1, 1, 256))
+    assert alone == ["cache_write", "swap_copy_0", "flash_fwd_splitkv", "combine"]
+    several = names("vllm_flash_attn_2", attention(4, 1, 256))
+    assert [name for name in several if name.startswith("swap")] == [
+        f"swap_copy_{i}" for i in range(4)
+    ]
+    mha = names("vllm_flash_attn_2", attention(4, 1, 256, kv_heads=32))
+    assert mha == ["cache_write", "flash_fwd_splitkv"]
+
+
+def test_vllm_never_splits_heads_that_are_not_packed() -> None:
+    launches = build_launches("vllm_flash_attn_2", attention(1, 1, 65536, kv_heads=32), A100, {})
+    assert launches[-1].tile["num_splits"] == 1
+
+
+def test_vllm_prefill_runs_the_paged_tile_of_64_rows() -> None:
+    launch = build_launches("vllm_flash_attn_2", attention(1, 4096, 4096), A100, {})[-1]
+    assert (launch.tile["block_m"], launch.tile["block_n"]) == (64, 128)
+    dense = build_launches("flash_attn_2", attention(1, 4096, 4096), A100, {})[-1]
+    assert (dense.tile["block_m"], dense.tile["block_n"]) == (128, 64)
+
+
+def test_sglang_runs_flash_attention_3_everywhere() -> None:
+    assert "flash_fwd_sm80" in names("sglang_flash_attn_3", attention(8, 1, 512))
+    hopper = build_launches("sglang_flash_attn_3", attention(8, 1, 512), H100, {})
+    forward = hopper[2]
+    assert forward.name == "flash_fwd_sm90"
+    assert (forward.tile["block_m"], forward.tile["block_n"]) == (64, 128)
+
+
+@pytest.mark.parametrize(
+    ("batch", "splits"), [(1, 16), (16, 16), (17, 1)], ids=["few", "at 128", "above 128"]
+)
+def test_vllm_triton_cuts_16_segments_up_to_128_sequences_and_heads(
+    batch: int, splits: int
+) -> None:
+    launches = build_launches("vllm_triton", attention(batch, 1, 8192), A100, {})
+    forward = next(la for la in launches if la.name.startswith("unified"))
+    assert forward.tile["num_splits"] == splits
+    assert (launches[-1].name == "combine") == (splits > 1)
+
+
+def test_sglang_triton_has_at_most_eight_splits() -> None:
+    launches = build_launches("sglang_triton", attention(1, 1, 100_000), A100, {})
+    assert launches[1].tile["num_splits"] == 8
+
+
+@pytest.mark.parametrize("gpu", [A100, H100, L40S], ids=lambda gpu: gpu.name)
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_every_implementation_runs_prefill_and_decode_in_both_engines(
+    name: str, gpu: object
+) -> None:
+    for problem in (attention(2, 700, 700), attention(6, 1, 3000)):
+        times = [
+            simulate(problem, gpu, name, engine, l2="warm", load="benchmark").time_us  # type: ignore[arg-type]
+            for engine in ("sim", "analytic")
+        ]
+        assert times[1] == pytest.approx(times[0], rel=0.25)
+
+
+def test_the_cache_write_moves_the_new_keys_and_values_once_in_and_once_out() -> None:
+    problem = attention(3, 100, 100)
+    write = build_launches("vllm_flash_attn_2", problem, A100, {})[0]
+    new = 3 * 100 * 8 * 2 * 128 * 2
+    assert sum(o.unique_bytes for o in write.reads) == new
+    assert sum(o.unique_bytes for o in write.writes) == new
