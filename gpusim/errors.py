@@ -19,8 +19,9 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     >>> nearest("zzz", ["flash2"])
     ''
     """
-    close = difflib.get_close_matches(str(name), list(valid), n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    names = {known.lower(): known for known in valid}
+    close = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.6)
+    return f"; did you mean '{names[close[0]]}'?" if close else ""
 
 
 def excerpt(value: object) -> str:

@@ -65,7 +65,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One run: a workload, a schedule and a GPU, by one engine. Field meanings as in `as_dict`."""
+    """One run: a workload, a schedule and a GPU, by one engine.
+
+    Attributes:
+        bound: what held the GPU back for most of the time.
+        breakdown: share of the slots' time by cause, weighted by launch.
+        compulsory_bytes: Q, the keys and values seen, and O, once each.
+        footprint_bytes: all tensors that the launches touch, scratch included.
+    """
 
     workload: str
     gpu: str
@@ -76,6 +83,7 @@ class Result:
     breakdown: dict[str, float]
     useful_flop: float
     compulsory_bytes: float
+    footprint_bytes: float
     energy_j: float
     launches: tuple[LaunchResult, ...]
     options: dict[str, Any] = field(default_factory=dict)
@@ -144,6 +152,7 @@ class Result:
                 "l2_to_sm_bytes": sum(la.l2_to_sm_bytes for la in self.launches),
                 "smem_bytes": sum(la.smem_bytes_moved for la in self.launches),
                 "compulsory_bytes": self.compulsory_bytes,
+                "footprint_bytes": self.footprint_bytes,
             },
             "waves": main.waves,
             "energy_j": self.energy_j,

@@ -144,5 +144,5 @@ FILES: dict[str, tuple[bytes, str]] = {
     "binary": (bytes(range(256)), "expected UTF-8 text, found binary data"),
     "UTF-16": ("name: x".encode("utf-16"), "expected UTF-8 text, found binary data"),
     "full of zeros": (bytes(100), "expected valid YAML: "),
-    "huge": (b"# " + b"x" * yaml_file.MAX_BYTES, "expected at most 1048576 bytes"),
+    "huge": (b"# " + b"x" * yaml_file.MAX_BYTES, f"expected at most {yaml_file.MAX_BYTES} bytes"),
 }

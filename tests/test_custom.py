@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import contracts
 import pytest
+from conftest import Cli
 
 from gpusim.errors import SpecError
 from gpusim.schedules.catalogue import build_launches
@@ -11,8 +13,6 @@ from gpusim.spec.attention import Attention, Sequence
 from gpusim.spec.formula import evaluate
 from gpusim.spec.load import load_gpu, load_workload
 from gpusim.study.simulate import simulate
-from tests import contracts
-from tests.conftest import Cli
 
 A100, H100 = load_gpu("a100_sxm_80gb"), load_gpu("h100_sxm")
 FLASH2_TRACK = [

@@ -9,7 +9,7 @@ from gpusim.analytic.workers import drain, workers_time
 from gpusim.machine.account import Timing, launch_result, total_result
 from gpusim.machine.place import Placed, place
 from gpusim.result import Result
-from gpusim.schedules.launch import Launch
+from gpusim.schedules.launch import Launch, footprint
 from gpusim.schedules.work import remaining
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
@@ -33,7 +33,14 @@ def predict_launches(
         launch_result(placed, _timing(placed), gpu)
         for placed in place(launches, gpu, load=load, warm=l2 == "warm")
     )
-    return total_result(attention, gpu, results, names=names, engine="analytic")
+    return total_result(
+        attention,
+        gpu,
+        results,
+        footprint_bytes=footprint(launches),
+        names=names,
+        engine="analytic",
+    )
 
 
 def _timing(placed: Placed) -> Timing:

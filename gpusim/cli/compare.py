@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gpusim.cli.output import emit, output_options
+from gpusim.cli.output import emit, not_an_input, output_options
 
 
 @click.command()
@@ -38,6 +38,7 @@ def compare(
     from gpusim.report.compare import comparison_table
     from gpusim.study.compare import compare_files
 
+    not_an_input(output, workloads, gpus)
     found = compare_files(
         workloads, gpus=gpus, schedules=schedules, baseline=baseline, engine=engine
     )

@@ -51,6 +51,19 @@ def _in_a_folder(_: click.Context, __: click.Parameter, value: Path | None) -> P
     raise SpecError(f"--output: expected an existing folder, found {found}")
 
 
+def not_an_input(output: Path | None, *inputs: Sequence[str]) -> None:
+    """Refuse to write over a file that is read.
+
+    Raises:
+        SpecError: if the output is one of the inputs.
+    """
+    if output is None or not output.exists():
+        return
+    for name in (name for group in inputs for name in group):
+        if Path(name).exists() and output.samefile(name):
+            raise SpecError(f"--output: expected another file than the input, found {output}")
+
+
 def emit(
     rows: Sequence[Mapping[str, Any]],
     table: Callable[[], str],

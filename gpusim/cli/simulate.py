@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gpusim.cli.output import emit, output_options
+from gpusim.cli.output import emit, not_an_input, output_options
 
 
 @click.command()
@@ -35,8 +35,11 @@ def simulate(
     from gpusim.report.table import results_table
     from gpusim.study.simulate import simulate_files
 
+    not_an_input(output, workloads, gpus)
     run = simulate_files(workloads, gpus=gpus, schedules=schedules, engine=engine)
     for reason in run.skipped:
         click.echo(f"left out: {reason}", err=True)
+    for note in run.notes:
+        click.echo(f"note: {note}", err=True)
     rows = [result.as_dict() for result in run.results]
     emit(rows, lambda: results_table(run.results), style=style, output=output)

@@ -140,7 +140,7 @@ def _next_cta(o: Occupancy) -> str:
 def profiles_table(gpus: Sequence[Gpu]) -> str:
     """A row per profile."""
     table = _table(
-        "name|description|>SMs|>boost MHz|>bf16 TFLOP/s|>L2 MiB|>HBM GB|>HBM GB/s|>sustained"
+        "name|description|>SMs|>boost MHz|>bf16 TFLOP/s at boost|>L2 MiB|>HBM GB|>HBM GB/s|>sustained"
         "|>numbers|>estimated"
     )
     for gpu in gpus:
@@ -165,7 +165,8 @@ def profiles_table(gpus: Sequence[Gpu]) -> str:
 
 def profile_table(gpu: Gpu) -> str:
     """A row per number, with kind and source."""
-    table = _table("number|>value|kind|source", title=f"{gpu.name}: {gpu.description}")
+    title = f"{gpu.name}: {gpu.description} (keys in brackets: hardware/README.md)"
+    table = _table("number|>value|kind|source", title=title)
     for row in gpu.numbers():
         table.add_row(row["field"], f"{row['value']:g}", row["kind"], row["source"])
     return render(table)

@@ -83,3 +83,12 @@ class Launch:
     def requested_bytes(self) -> float:
         """Bytes asked from L2 or sent to it."""
         return sum((o.requested_bytes for o in (*self.reads, *self.writes)), 0.0)
+
+
+def footprint(launches: tuple[Launch, ...]) -> float:
+    """Bytes of all tensors that the launches of a call touch, each once."""
+    sizes: dict[str, float] = {}
+    for launch in launches:
+        for operand in (*launch.reads, *launch.writes):
+            sizes[operand.name] = max(sizes.get(operand.name, 0.0), operand.unique_bytes)
+    return sum(sizes.values())

@@ -26,8 +26,8 @@ def sglang_extend(attention: Attention, gpu: Gpu) -> Kernel:
 def sglang_decode(attention: Attention, gpu: Gpu) -> Kernel:
     """SGLang's grouped Triton decode (`decode_attention.py`): 16 heads by 32 keys, split KV.
 
-    The split count follows `metadata.py`: as many as the SMs, scaled by the log of the context, have
-    room for, at most 8.
+    The split count follows `metadata.py`: as many as the SMs, scaled by the log of the context,
+    have room for, at most 8.
     """
     longest = max(s.kv_len for s in attention.sequences)
     groups = ceil_div(attention.q_heads, min(16, attention.group_size))

@@ -137,4 +137,6 @@ def remaining(work: Work, amount: Floats) -> Floats:
     total = group_sum * work.copies * inner
     later = np.empty_like(total)
     later[work.groups] = total[work.groups][::-1].cumsum()[::-1] - total[work.groups]
-    return np.repeat(group_end + later, rows) - ends + amount
+    tail: Floats = (np.repeat(group_end, rows) - ends) * work.section + amount
+    total_after: Floats = tail + np.repeat(later, rows)
+    return total_after

@@ -4,7 +4,7 @@ from gpusim.errors import SpecError
 from gpusim.machine.account import launch_result, total_result
 from gpusim.machine.place import place
 from gpusim.result import LaunchResult, Result, Span
-from gpusim.schedules.launch import Launch
+from gpusim.schedules.launch import Launch, footprint
 from gpusim.sim.launch_run import LaunchRun
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
@@ -52,7 +52,13 @@ def simulate_launches(
             spans += [run.span(raw, index, start) for raw in run.raw_spans]
         start += run.env.now
     return total_result(
-        attention, gpu, tuple(results), names=names, engine="sim", spans=tuple(spans)
+        attention,
+        gpu,
+        tuple(results),
+        footprint_bytes=footprint(launches),
+        names=names,
+        engine="sim",
+        spans=tuple(spans),
     )
 
 

@@ -67,7 +67,7 @@ def load_workload(name_or_path: str | Path) -> Workload:
     attention = document.get("attention")
     if isinstance(attention, dict) and "sequences" in attention:
         raise SpecError(f"{path}: attention.sequences: expected beside attention, found inside it")
-    return validate(Workload, document, path)
+    return validate(Workload, {"name": path.stem} | document, path)
 
 
 @cache

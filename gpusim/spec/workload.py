@@ -49,7 +49,9 @@ class Workload(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        default="workload", description="title of the results; default: the file's name"
+    )
     description: str = ""
     gpus: tuple[str, ...] = ()
     schedules: tuple[ScheduleChoice, ...] = ()

@@ -13,7 +13,7 @@ import yaml
 
 from gpusim.errors import SpecError, excerpt, plain
 
-MAX_BYTES = 2**20
+MAX_BYTES = 2**23
 MAX_DEPTH = 20
 
 _SCALARS = {

@@ -13,6 +13,7 @@ from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu, load_workload
 from gpusim.spec.workload import ScheduleChoice, Workload, check_conditions
+from gpusim.units import GB
 
 ENGINES = ("sim", "analytic")
 DEFAULT_GPUS = ("a100_sxm_80gb", "h100_sxm", "rtx_6000_ada")
@@ -80,10 +81,11 @@ def check_engine(engine: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Results of several predictions, and why some were left out."""
+    """Results of several predictions, why some were left out, and what to know of the others."""
 
     results: list[Result]
     skipped: list[str]
+    notes: list[str]
 
 
 def simulate_files(
@@ -100,9 +102,9 @@ def simulate_files(
             cannot take.
     """
     runs = []
-    chosen = tuple(ScheduleChoice(name=name) for name in schedules)
     for file, workload in load_files(files, gpus=gpus, schedules=schedules):
-        if chosen:
+        if schedules:
+            chosen = tuple(c for name in schedules for c in choices_of(workload, name))
             workload = workload.model_copy(update={"schedules": chosen})
         with mistakes_in(file):
             runs.append(simulate_workload(workload, engine=engine))
@@ -112,18 +114,25 @@ def simulate_files(
 def load_files(
     files: Sequence[str | Path], *, gpus: Sequence[str], schedules: Sequence[str]
 ) -> Iterator[tuple[str | Path, Workload]]:
-    """Check the names of GPUs and schedules, then load file after file, with those GPUs if any.
+    """Load file after file, with those GPUs if any, and check the names of GPUs and schedules.
 
     Raises:
         SpecError: for an unknown name, or a mistake in a file.
     """
     for name in gpus:
         load_gpu(name)
-    for name in schedules:
-        check_choice(name, {}, where="--schedule")
-    for file in files:
+    for file in dict.fromkeys(files):
         workload = load_workload(file)
+        for name in schedules:
+            if name not in {choice.name for choice in workload.schedules}:
+                check_choice(name, {}, where="--schedule")
         yield file, workload.model_copy(update={"gpus": tuple(gpus)}) if gpus else workload
+
+
+def choices_of(workload: Workload, name: str) -> list[ScheduleChoice]:
+    """What a workload says of a schedule, with its options; else the schedule as it is."""
+    named = [choice for choice in workload.schedules if choice.name == name]
+    return named or [ScheduleChoice(name=name)]
 
 
 @contextmanager
@@ -183,7 +192,7 @@ def predict(
     Raises:
         SpecError: if a schedule cannot take it and `strict` is given.
     """
-    run = Run(results=[], skipped=[])
+    run = Run(results=[], skipped=[], notes=[])
     for choice in choices:
         try:
             result = simulate(
@@ -202,6 +211,11 @@ def predict(
             run.skipped.append(f"{gpu.name}, {choice.name}: {error}")
         else:
             run.results.append(result)
+            if result.footprint_bytes > gpu.hbm.capacity_gb * GB:
+                need = f"{result.footprint_bytes / GB:.0f} GB, it has {gpu.hbm.capacity_gb:.0f}"
+                run.notes.append(
+                    f"{gpu.name}, {result.label}: needs {need}; the time is as if it fitted"
+                )
     return run
 
 
@@ -211,8 +225,9 @@ def nothing_runs(skipped: Sequence[str]) -> SpecError:
 
 
 def _joined(runs: Iterable[Run]) -> Run:
-    total = Run(results=[], skipped=[])
+    total = Run(results=[], skipped=[], notes=[])
     for run in runs:
         total.results.extend(run.results)
         total.skipped.extend(run.skipped)
+        total.notes.extend(run.notes)
     return total
