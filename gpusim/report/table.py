@@ -140,8 +140,8 @@ def _next_cta(o: Occupancy) -> str:
 def profiles_table(gpus: Sequence[Gpu]) -> str:
     """A row per profile."""
     table = _table(
-        "name|description|>SMs|>boost MHz|>bf16 TFLOP/s at boost|>L2 MiB|>HBM GB|>HBM GB/s|>sustained"
-        "|>numbers|>estimated"
+        "name|description|>SMs|>boost MHz|>bf16 TFLOP/s at boost|>L2 MiB|>HBM GB|>HBM GB/s"
+        "|>sustained|>numbers|>estimated"
     )
     for gpu in gpus:
         rates = gpu.tensor.wgmma_flop_per_clock or gpu.tensor.mma_sync_flop_per_clock
