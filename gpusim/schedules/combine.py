@@ -6,7 +6,7 @@ import numpy as np
 
 from gpusim.schedules.launch import Launch, Operand
 from gpusim.schedules.step import Part, Pipe, Step
-from gpusim.schedules.work import Tiles, Work
+from gpusim.schedules.work import flat_work
 from gpusim.spec.attention import Attention
 
 #: No register count is published for the combine kernels; a thread keeps an fp32 accumulator of a
@@ -58,22 +58,12 @@ def combine_launch(attention: Attention, kernel: Combine, splits: tuple[int, ...
     steps, sizes, copies = np.array(items).T
     dim = attention.value_dim
     row_bytes = 4.0 * dim + 4
-    zeros = np.zeros_like(sizes)
-    work = Work(
-        tiles=Tiles(
-            steps=steps,
-            q_start=zeros,
-            q_rows=sizes,
-            kv_start=zeros,
-            kv_stop=zeros,
-            loop_bytes=steps * row_bytes * sizes,
-            load_bytes=np.zeros(len(sizes)),
-            store_bytes=sizes * (float(dim * attention.output_bytes) + 4),
-        ),
-        group_first=np.arange(len(sizes)),
-        group_rows=np.ones_like(sizes),
-        copies=copies,
-        heads=1,
+    work = flat_work(
+        copies,
+        steps=steps,
+        q_rows=sizes,
+        loop_bytes=steps * row_bytes * sizes,
+        store_bytes=sizes * (float(dim * attention.output_bytes) + 4),
     )
     partial = work.total(work.tiles.loop_bytes)
     stored = work.total(work.tiles.store_bytes)

@@ -17,7 +17,7 @@ from gpusim.schedules.grid import grid_operands, grid_work
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.step import Part, Pipe, Step, attention_step
 from gpusim.schedules.tiling import Tiling
-from gpusim.schedules.work import Tiles, Work
+from gpusim.schedules.work import flat_work
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 
@@ -79,30 +79,13 @@ def _launches(attention: Attention, gpu: Gpu, plan: Flash3Plan) -> tuple[Launch,
 
 def _prepare() -> Launch:
     """`prepare_varlen_num_blocks`: one CTA counts blocks and sets splits; no bytes worth a name."""
-    one = np.ones(1, dtype=np.int64)
-    none, no_bytes = np.zeros_like(one), np.zeros(1)
     return Launch(
         name="prepare",
         threads=PREPARE_THREADS,
         registers=PREPARE_REGISTERS,
         smem_bytes=0,
         step=Step(tracks=((Part("count", {Pipe.FP32: 1.0}),),), load_bytes=0.0),
-        work=Work(
-            tiles=Tiles(
-                steps=none,
-                q_start=none,
-                q_rows=none,
-                kv_start=none,
-                kv_stop=none,
-                loop_bytes=no_bytes,
-                load_bytes=no_bytes,
-                store_bytes=no_bytes,
-            ),
-            group_first=none,
-            group_rows=one,
-            copies=one,
-            heads=1,
-        ),
+        work=flat_work(1, steps=0, loop_bytes=0),
         reads=(),
         writes=(),
     )

@@ -1,10 +1,8 @@
 """Kernels that serving frameworks launch around attention: the KV-cache write, and copies."""
 
-import numpy as np
-
 from gpusim.schedules.launch import Launch, Operand
 from gpusim.schedules.step import Part, Pipe, Step
-from gpusim.schedules.work import Tiles, Work
+from gpusim.schedules.work import flat_work
 from gpusim.spec.attention import Attention
 from gpusim.units import ceil_div
 
@@ -46,8 +44,7 @@ def _tokens(attention: Attention) -> int:
 def _copy(name: str, items: int, size: int, threads: int, *, loads: int) -> Launch:
     """`items` CTAs that each read `size` bytes and write as many."""
     step_bytes = threads * LANE_BYTES
-    one, zero = np.ones(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
-    moved, bytes_ = float(items * size), np.array([float(size)])
+    moved = float(items * size)
     return Launch(
         name=name,
         threads=threads,
@@ -59,22 +56,7 @@ def _copy(name: str, items: int, size: int, threads: int, *, loads: int) -> Laun
             loads=loads,
             syncs=0,
         ),
-        work=Work(
-            tiles=Tiles(
-                steps=one * ceil_div(size, step_bytes),
-                q_start=zero,
-                q_rows=zero,
-                kv_start=zero,
-                kv_stop=zero,
-                loop_bytes=bytes_,
-                load_bytes=np.zeros(1),
-                store_bytes=bytes_,
-            ),
-            group_first=zero,
-            group_rows=one,
-            copies=one * items,
-            heads=1,
-        ),
+        work=flat_work(items, steps=ceil_div(size, step_bytes), loop_bytes=size, store_bytes=size),
         reads=(Operand(name=f"{name}_from", unique_bytes=moved, requested_bytes=moved),),
         writes=(Operand(name=f"{name}_to", unique_bytes=moved, requested_bytes=moved),),
     )

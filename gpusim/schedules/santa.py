@@ -13,7 +13,7 @@ import numpy as np
 
 from gpusim.errors import SpecError
 from gpusim.schedules.step import Part, Pipe
-from gpusim.schedules.work import Ints, Tiles, Work
+from gpusim.schedules.work import Ints
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 
@@ -131,26 +131,3 @@ def sampling_part(keys: int, heads: int) -> Part:
     """Counts by 32-wide scans of 7 shuffles, one warp a head, and the list of rows, one warp."""
     scans = keys / 32 * (heads + 1)
     return Part("count", {Pipe.SHUFFLE: 32 * 7 * scans, Pipe.CONVERT: 2.0 * keys * heads})
-
-
-def plain_work(
-    items: int, *, steps: int = 1, loop_bytes: float = 0.0, store_bytes: float = 0.0
-) -> Work:
-    """Equal items that walk over no keys."""
-    zero, one = np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64)
-    return Work(
-        tiles=Tiles(
-            steps=one * steps,
-            q_start=zero,
-            q_rows=one,
-            kv_start=zero,
-            kv_stop=zero,
-            loop_bytes=np.array([loop_bytes]),
-            load_bytes=np.zeros(1),
-            store_bytes=np.array([store_bytes]),
-        ),
-        group_first=zero,
-        group_rows=one,
-        copies=one * items,
-        heads=1,
-    )

@@ -12,7 +12,7 @@ from gpusim.schedules.mask import o_bytes, q_bytes
 from gpusim.schedules.sampling import distinct_rows, union_rows
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.tiling import Tiling
-from gpusim.schedules.work import Floats, Tiles, Work
+from gpusim.schedules.work import Floats, Tiles, Work, flat_work
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div
@@ -160,7 +160,7 @@ def _finalize(attention: Attention, gpu: Gpu, tiles: int) -> Launch:
             load_bytes=4.0 * HEAD_DIM * UNROLL,
             syncs=0,
         ),
-        work=santa.plain_work(
+        work=flat_work(
             ctas,
             steps=ceil_div(tiles, UNROLL) + 2 * ceil_div(tiles, 256),
             loop_bytes=parts + stats,

@@ -6,7 +6,7 @@ from gpusim.schedules import santa
 from gpusim.schedules.launch import Launch, Operand
 from gpusim.schedules.sampling import union_rows
 from gpusim.schedules.step import Part, Pipe, Step
-from gpusim.schedules.work import Tiles, Work
+from gpusim.schedules.work import Tiles, Work, flat_work
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div
@@ -145,7 +145,7 @@ def _elementwise(
             loads=1 if read else 0,
             syncs=0,
         ),
-        work=santa.plain_work(ctas, loop_bytes=per_cta * read, store_bytes=per_cta * write),
+        work=flat_work(ctas, loop_bytes=per_cta * read, store_bytes=per_cta * write),
         reads=(source,) if read else (),
         writes=(target,),
     )

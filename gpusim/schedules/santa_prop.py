@@ -15,6 +15,7 @@ from gpusim.schedules.santa_pass1 import pass1
 from gpusim.schedules.santa_pass2 import cast_scale, fill, pass2
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.tiling import Tiling
+from gpusim.schedules.work import flat_work
 from gpusim.spec.attention import Attention, Sequence
 from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div, round_up
@@ -113,7 +114,7 @@ def _tile_budgets(attention: Attention, gpu: Gpu, tiles: int) -> Launch:
             loads=3 * ceil_div(tiles, 128),
             syncs=3,  # six barriers outside the sort
         ),
-        work=santa.plain_work(heads, loop_bytes=loads, store_bytes=loads),
+        work=flat_work(heads, loop_bytes=loads, store_bytes=loads),
         reads=(
             Operand(
                 name="stats",

@@ -8,14 +8,12 @@ tile of 128x128x32 (CUTLASS' default for 16-bit operands) on the GPU's fastest i
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from gpusim.errors import SpecError
 from gpusim.schedules.launch import Launch, Operand
 from gpusim.schedules.mask import o_bytes, q_bytes
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.tiling import Tiling
-from gpusim.schedules.work import Tiles, Work
+from gpusim.schedules.work import Work, flat_work
 from gpusim.spec.attention import BYTES, Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div, round_up
@@ -101,25 +99,13 @@ def _pv_items(attention: Attention, block_m: int, block_n: int) -> Iterator[_Ite
 
 def _work(items: Iterator[_Item], heads: int) -> Work:
     kinds = list(items)
-    steps, q_rows, kv_rows, copies = (
-        np.array([getattr(i, name) for i in kinds])
-        for name in ("steps", "q_rows", "kv_rows", "copies")
-    )
-    zeros = np.zeros_like(steps)
-    return Work(
-        tiles=Tiles(
-            steps=steps,
-            q_start=zeros,
-            q_rows=q_rows,
-            kv_start=zeros,
-            kv_stop=kv_rows,
-            loop_bytes=np.array([i.loop_bytes for i in kinds]),
-            load_bytes=np.zeros(len(kinds)),
-            store_bytes=np.array([i.store_bytes for i in kinds]),
-        ),
-        group_first=np.arange(len(kinds)),
-        group_rows=np.ones_like(steps),
-        copies=copies,
+    return flat_work(
+        [i.copies for i in kinds],
+        steps=[i.steps for i in kinds],
+        q_rows=[i.q_rows for i in kinds],
+        kv_rows=[i.kv_rows for i in kinds],
+        loop_bytes=[i.loop_bytes for i in kinds],
+        store_bytes=[i.store_bytes for i in kinds],
         heads=heads,
     )
 

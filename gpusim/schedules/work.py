@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -125,6 +125,43 @@ class Work:
     def total(self, column: Ints | Floats) -> float:
         """Sum of a column over all items."""
         return float(np.dot(column, self.counts))
+
+
+def flat_work(
+    copies: ArrayLike,
+    *,
+    steps: ArrayLike,
+    loop_bytes: ArrayLike,
+    store_bytes: ArrayLike = 0.0,
+    q_rows: ArrayLike = 0,
+    kv_rows: ArrayLike = 0,
+    heads: int = 1,
+) -> Work:
+    """Kinds of equal items, one kind after another; scalars stand for all kinds alike.
+
+    For kernels that do not walk KV tiles under a mask: copies, combines, matrix products.
+    """
+    columns = (copies, steps, q_rows, kv_rows, loop_bytes, store_bytes)
+    table = np.broadcast_arrays(*(np.atleast_1d(column) for column in columns))
+    count, step, rows, keys = (column.astype(np.int64) for column in table[:4])
+    loop, store = (column.astype(np.float64) for column in table[4:])
+    zero = np.zeros_like(count)
+    return Work(
+        tiles=Tiles(
+            steps=step,
+            q_start=zero,
+            q_rows=rows,
+            kv_start=zero,
+            kv_stop=keys,
+            loop_bytes=loop,
+            load_bytes=np.zeros_like(loop),
+            store_bytes=store,
+        ),
+        group_first=np.arange(len(count)),
+        group_rows=np.ones_like(count),
+        copies=count,
+        heads=heads,
+    )
 
 
 def remaining(work: Work, amount: Floats) -> Floats:
