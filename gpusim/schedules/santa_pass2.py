@@ -145,7 +145,7 @@ def _elementwise(
             loads=1 if read else 0,
             syncs=0,
         ),
-        work=flat_work(ctas, loop_bytes=per_cta * read, store_bytes=per_cta * write),
+        work=flat_work(ctas, steps=1, loop_bytes=per_cta * read, store_bytes=per_cta * write),
         reads=(source,) if read else (),
         writes=(target,),
     )

@@ -114,7 +114,7 @@ def _tile_budgets(attention: Attention, gpu: Gpu, tiles: int) -> Launch:
             loads=3 * ceil_div(tiles, 128),
             syncs=3,  # six barriers outside the sort
         ),
-        work=flat_work(heads, loop_bytes=loads, store_bytes=loads),
+        work=flat_work(heads, steps=1, loop_bytes=loads, store_bytes=loads),
         reads=(
             Operand(
                 name="stats",
