@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from gpusim.spec.load import load_gpu, load_workload
     from gpusim.spec.workload import Workload
     from gpusim.study.compare import compare
-    from gpusim.study.simulate import simulate, simulate_workload
+    from gpusim.study.predict import simulate_workload
+    from gpusim.study.simulate import simulate
 
 __version__ = "0.1.0"
 
@@ -43,7 +44,7 @@ _HOMES = {
     "Workload": "gpusim.spec.workload",
     "compare": "gpusim.study.compare",
     "simulate": "gpusim.study.simulate",
-    "simulate_workload": "gpusim.study.simulate",
+    "simulate_workload": "gpusim.study.predict",
 }
 
 __all__ = [
@@ -62,6 +63,10 @@ __all__ = [
     "simulate",
     "simulate_workload",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

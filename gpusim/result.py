@@ -1,66 +1,11 @@
 """What a run says: time and why, occupancy, traffic, work. One type for both engines."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from gpusim.launch_result import LaunchResult, Span
+
 Engine = Literal["sim", "analytic"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaunchResult:
-    """One launch of a call.
-
-    Attributes:
-        gap_us: the launch gap before it.
-        time_us: from its start to its last CTA's end.
-        breakdown: share of the slots' time by cause; adds up to 1. 'unfilled' slots never get a
-            CTA, 'tail' is idle at the end; 'cta_latency' is start, first loads and last store,
-            'sync' barriers and load waits within a step, 'fix_up' waits for partial results.
-        bound: the greatest of `limited_us`.
-        limited_us: time on the clock by what held back the CTAs that ran.
-        tile: what the schedule chose: tile sizes, warps, stages, splits.
-        waves: CTAs over slots.
-        achieved_fraction: resident warps over the SM's maximum, averaged over the launch.
-        sm_busy_fraction: SM time with at least one CTA resident.
-    """
-
-    name: str
-    ctas: int
-    threads: int
-    registers: int
-    smem_bytes: int
-    ctas_per_sm: int
-    warps_per_sm: int
-    occupancy_fraction: float
-    limiter: str
-    gap_us: float
-    time_us: float
-    bound: str
-    breakdown: dict[str, float]
-    limited_us: dict[str, float]
-    tile: dict[str, int]
-    waves: float
-    achieved_fraction: float
-    sm_busy_fraction: float
-    issued_flop: float
-    hbm_read_bytes: float
-    hbm_write_bytes: float
-    l2_to_sm_bytes: float
-    smem_bytes_moved: float
-    pipe_utilisation: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """One CTA's stay on a slot, for a timeline. Times in us from the start of the call."""
-
-    launch: int
-    sm: int
-    slot: int
-    item: int
-    start_us: float
-    loop_us: float
-    end_us: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +13,16 @@ class Result:
     """One run: a workload, a schedule and a GPU, by one engine.
 
     Attributes:
+        approximation: what the answer lacks against exact attention in the problem's own types:
+            'sampled' (SANTA), 'lower precision' (FP8 products of 16-bit queries); else empty.
         bound: what held the GPU back for most of the time.
         breakdown: share of the slots' time by cause, weighted by launch.
-        compulsory_bytes: Q, the keys and values seen, and O, once each.
+        useful_flop: of QKᵀ and PV over the allowed pairs; of PV only the rows read, if sampled.
+        compulsory_bytes: Q, the keys and values seen, and O, once each, in the types that the
+            schedule takes, all values even if it samples them.
         footprint_bytes: all tensors that the launches touch, scratch included.
+        energy_j: of tensor FLOP, HBM bytes and idle power only, at most the board's limit; other
+            pipes, shared memory and L2 are left out.
     """
 
     workload: str
@@ -87,6 +38,7 @@ class Result:
     energy_j: float
     launches: tuple[LaunchResult, ...]
     options: dict[str, Any] = field(default_factory=dict)
+    approximation: str = ""
     spans: tuple[Span, ...] = field(default=(), repr=False)
 
     @property
@@ -129,6 +81,7 @@ class Result:
             "schedule": self.schedule,
             "options": self.options,
             "engine": self.engine,
+            "approximation": self.approximation,
             "time_us": self.time_us,
             "bound": self.bound,
             "breakdown": self.breakdown,
@@ -156,9 +109,5 @@ class Result:
             },
             "waves": main.waves,
             "energy_j": self.energy_j,
-            "launches": [_launch_dict(la) for la in self.launches],
+            "launches": [asdict(la) for la in self.launches],
         }
-
-
-def _launch_dict(launch: LaunchResult) -> dict[str, Any]:
-    return {name: getattr(launch, name) for name in LaunchResult.__dataclass_fields__}

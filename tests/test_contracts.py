@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gpusim.errors import SpecError
 from gpusim.result import Result
 from gpusim.schedules.catalogue import SCHEDULES, build_launches
+from gpusim.schedules.implementations import IMPLEMENTATIONS
 from gpusim.spec.attention import Attention, Sequence
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu, load_workload, shipped
@@ -35,6 +36,7 @@ deterministic = partial(
 )
 #: Sampled schedules take few of the problems drawn here; `test_santa` draws for them.
 EXACT = tuple(name for name, schedule in SCHEDULES.items() if schedule.exact)
+every_name = pytest.mark.parametrize("schedule", [*EXACT, *IMPLEMENTATIONS])
 every_schedule = pytest.mark.parametrize("schedule", EXACT)
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 
@@ -83,7 +85,7 @@ def _takes(
         return False
 
 
-@every_schedule
+@every_name
 @pytest.mark.parametrize("contract", COUNTED, ids=lambda contract: contract.__name__)
 def test_what_a_schedule_counts_keeps_the_contract(contract: Any, schedule: str) -> None:
     @deterministic(max_examples=60)
@@ -95,7 +97,7 @@ def test_what_a_schedule_counts_keeps_the_contract(contract: Any, schedule: str)
     check()
 
 
-@every_schedule
+@every_name
 @every_engine
 @deterministic(max_examples=60)
 @given(problem=problems(), l2=L2)

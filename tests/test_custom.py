@@ -109,8 +109,11 @@ def test_two_tracks_overlap_more_than_one() -> None:
         (FLASH2 | {"tracks": [[{"name": "a"}]]}, "an amount"),
         (FLASH2 | {"tracks": [[{"name": "a", "tensor": "M*Q"}]]}, "found 'Q'"),
         (FLASH2 | {"tracks": [[{"name": "a", "tensor": "__import__('os')"}]]}, "__import__"),
-        (FLASH2 | {"tracks": [[{"name": "a", "tensor": "M-M"}]]}, "above 0"),
-        (FLASH2 | {"matrix_path": "wgmma"}, "wgmma"),
+        (FLASH2 | {"tracks": [[{"name": "a", "tensor": "M-M"}]]}, "tracks[0][0].tensor: expected"),
+        (FLASH2 | {"tracks": [[{"name": "a", "tensor": "M/0"}]]}, "division by zero"),
+        (FLASH2 | {"tracks": [[{"name": "a", "tensor": "1e15*M"}]]}, "at most 1e+15"),
+        (FLASH2 | {"matrix_path": "wgmma"}, "one per consumer warpgroup"),
+        (FLASH2 | {"matrix_path": "wgmma", "tracks": [FLASH2_TRACK]}, "wgmma"),
         (FLASH2 | {"smem_bytes": 200_000}, "shared memory"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -130,7 +133,7 @@ def test_a_kernel_may_not_take_the_name_of_a_schedule() -> None:
 def test_a_formula_is_arithmetic_over_sizes() -> None:
     assert evaluate("(W+1)*N/2", {"W": 3, "N": 10}) == 20
     with pytest.raises(ValueError, match="such as"):
-        evaluate("1/0", {})
+        evaluate("1+", {})
 
 
 def test_the_documented_example_runs_from_the_command_line(cli: Cli, tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ import contracts
 import pytest
 
 from gpusim.analytic.engine import predict_launches
+from gpusim.errors import SpecError
+from gpusim.launch_result import LaunchResult
 from gpusim.machine.place import Placed, place
-from gpusim.result import LaunchResult, Result
-from gpusim.schedules.catalogue import build_launches
+from gpusim.result import Result
+from gpusim.schedules.catalogue import SCHEDULES, build_launches
 from gpusim.schedules.launch import Launch
 from gpusim.sim.engine import simulate_launches
 from gpusim.spec.attention import Attention, Sequence
@@ -162,3 +164,63 @@ def test_the_clock_drops_when_load_outlasts_the_power_limiter(engine: str) -> No
         for load in ("benchmark", "steady", delay / 2, delay * 2)
     }
     assert times["benchmark"] == times[delay / 2] < times["steady"] == times[delay * 2]
+
+
+CALLS = {
+    "one sequence of 128k": (1, 1, 131072),
+    "a few of 8k": (7, 1, 8192),
+    "many of 1k": (61, 1, 1024),
+    "prompts": (3, 512, 512),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("gpu_name", ["a100_sxm_80gb", "h100_sxm", "rtx_6000_ada"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_engines_tell_where_the_time_of_equal_work_goes_alike(
+    schedule: str, gpu_name: str, call: tuple[int, int, int]
+) -> None:
+    """Every cause within 0.1 of the slots' time, fix-ups and tails of workers included.
+
+    Items are taken one by one: merged ones drift apart, which overlaps starts with other loops.
+    """
+    gpu, (count, q_len, kv_len) = load_gpu(gpu_name), call
+    sequences = (Sequence(count=count, q_len=q_len, kv_len=kv_len),)
+    attention = Attention(q_heads=32, kv_heads=8, head_dim=128, causal=False, sequences=sequences)
+    try:
+        launches = build_launches(schedule, attention, gpu, {})
+    except SpecError:
+        return
+    if not contracts.is_uniform(launches) and schedule != "lean":
+        return
+    names = ("call", schedule)
+    simulated = simulate_launches(attention, gpu, launches, names=names, merge=False)
+    predicted = predict_launches(attention, gpu, launches, names=names)
+    for cause in simulated.breakdown.keys() | predicted.breakdown.keys():
+        shares = [result.breakdown.get(cause, 0.0) for result in (simulated, predicted)]
+        assert shares[0] == pytest.approx(shares[1], abs=0.1), cause
+
+
+@pytest.mark.parametrize("engine", ["sim", "analytic"])
+def test_waits_and_merges_are_not_taken_for_starts(engine: str) -> None:
+    """One output over all workers: after the last loop, the first worker merges all others'."""
+    attention = Attention(
+        q_heads=1, kv_heads=1, head_dim=128, sequences=(Sequence(q_len=1, kv_len=32768),)
+    )
+    launches = build_launches("lean", attention, A100, {})
+    placed = _placed(launches)
+    assert launches[0].work.peers is not None
+    merging = float(launches[0].work.peers.max()) * placed.merge_us
+    (timed,) = contracts.run(attention, A100, launches, engine, "cold").launches
+    assert timed.limited_us["fix_up"] == pytest.approx(merging, rel=0.01)
+    assert timed.limited_us["cta_latency"] == pytest.approx(placed.latency_us, rel=0.01)
+    assert timed.breakdown["fix_up"] > 0
+
+
+@pytest.mark.parametrize("engine", ["sim", "analytic"])
+def test_every_wave_starts_with_a_latency_that_holds_all_back(engine: str) -> None:
+    work = _tiles(3 * SLOTS)
+    timed = _timed(work, engine)
+    latency = 3 * _placed(work[1]).latency_us
+    assert timed.limited_us["cta_latency"] == pytest.approx(latency)
+    assert sum(timed.limited_us.values()) == pytest.approx(timed.time_us)

@@ -9,7 +9,7 @@ import pytest
 from gpusim.errors import SpecError
 from gpusim.machine.place import place
 from gpusim.schedules.catalogue import build_launches
-from gpusim.schedules.flash1 import smem_bytes
+from gpusim.schedules.flash1_step import smem_bytes
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.mask import compulsory_bytes
 from gpusim.schedules.occupancy import occupancy

@@ -75,8 +75,8 @@ def test_sm90_tiles_follow_the_table(
     assert (built.block_m, built.block_n) == tile
     assert built.threads == 128 + 2 * built.block_m
     assert built.smem_bytes <= H100.sm.max_smem_per_cta_bytes
-    if smem_kib and built.extra_smem_bytes == 0:
-        assert built.smem_bytes == smem_kib * KIB or problem.head_dim == 64
+    if smem_kib:
+        assert built.smem_bytes == smem_kib * KIB
 
 
 @pytest.mark.parametrize(
@@ -127,11 +127,11 @@ def test_ampere_and_ada_tiles_follow_the_table_and_fit(
         (case(64, causal=True), False, 2788, 0.01),
         (case(128, causal=True), False, 2871, 0.02),
         (case(256), False, 3371, 0.03),
-        (case(128, paged_gather=True), True, 3060, 0.01),
+        (case(128, paged_gather=True), True, 3060, 0.05),
         (case(192, v=128, local=True), False, 2915, 0.03),
         (case(64), True, 2822, 0.02),
-        (case(192, v=128), True, 3376, 0.02),
-        (case(256), True, 3651, 0.14),
+        (case(192, v=128), True, 3376, 0.05),
+        (case(256), True, 3651, 0.08),
         (case(128, rows=64, paged_gather=True), False, 2180, 0.01),
         (case(64, rows=64), False, 2515, 0.07),
     ],

@@ -1,5 +1,7 @@
 """What L2 answers and what goes to HBM, on launches small enough to count by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -17,11 +19,12 @@ GPU = _SHIPPED.model_copy(
 )
 
 
-def _tensor(name: str, mib: float, *, walks: float = 1, heads_per_stream: int = 1) -> Operand:
+def _tensor(name: str, mib: float, *, asked: float = 1, heads_per_stream: int = 1) -> Operand:
+    """A tensor of which every byte is requested `asked` times."""
     return Operand(
         name=name,
         unique_bytes=mib * MIB,
-        requested_bytes=mib * MIB * walks,
+        requested_bytes=mib * MIB * asked,
         heads_per_stream=heads_per_stream,
     )
 
@@ -121,7 +124,7 @@ def test_a_launch_between_pushes_a_tensor_out() -> None:
 
 def _gqa(*, mib: float, ctas_per_head: int, heads: int, group: int) -> float:
     """MiB read by a launch in which each KV stream is walked by a group of heads."""
-    kv = _tensor("kv", mib, walks=group, heads_per_stream=group)
+    kv = _tensor("kv", mib, asked=group, heads_per_stream=group)
     launch = _launch([kv], [], ctas_per_head=ctas_per_head, heads=heads)
     (traffic,) = _count(launch, warm=False)
     return traffic.hbm_read_bytes / MIB
@@ -144,7 +147,48 @@ def test_half_a_group_at_a_time_reads_large_keys_twice() -> None:
     assert _gqa(mib=400, ctas_per_head=50, heads=8, group=4) == 2 * 400
 
 
+def _again(mib: float, *parts: tuple[float, float]) -> Operand:
+    """A tensor requested three times, with (MiB, distance in MiB) of what its schedule knows."""
+    return replace(_tensor("x", mib, asked=3), rereads=tuple((b * MIB, d * MIB) for b, d in parts))
+
+
+@pytest.mark.parametrize(
+    ("parts", "again"),
+    [
+        ((), 0),  # all found
+        (((20, 16),), 0),
+        (((20, 24),), 10),
+        (((20, 32),), 20),
+        (((4, 24), (10, 32), (6, 0)), 12),
+        (((30, 32),), 20),  # no more than was requested
+    ],
+)
+def test_what_a_schedule_says_is_touched_again_misses_by_its_distance(
+    parts: tuple[tuple[float, float], ...], again: float
+) -> None:
+    x = _again(10, *parts)
+    assert _mib(_count(_launch([x], []), warm=False)[0]) == (10 + again, 0)
+    assert _mib(_count(_launch([], [x]), warm=False)[0]) == (0, 10 + again)
+
+
+@pytest.mark.parametrize(("distance_mib", "share"), [(16, 0), (24, 0.5), (32, 1)])
+def test_scratch_of_a_launch_reaches_hbm_only_if_evicted_before_it_is_read(
+    distance_mib: float, share: float
+) -> None:
+    scratch = replace(_tensor("x", 4), scratch_distance=distance_mib * MIB)
+    for warm in (False, True):
+        (traffic,) = _count(_launch([scratch], [scratch]), warm=warm)
+        assert _mib(traffic) == (4 * share, 4 * share)
+
+
+def test_what_is_read_and_written_without_being_scratch_comes_from_hbm_and_goes_there() -> None:
+    """Its old contents are read first, and its last ones are a result."""
+    state = _again(4, (8, 24))
+    (traffic,) = _count(_launch([state], [state]), warm=False)
+    assert _mib(traffic) == (4 + 4, 4 + 4)
+
+
 def test_no_walk_is_charged_more_than_what_was_requested() -> None:
-    kv = _tensor("kv", 400, walks=1.5, heads_per_stream=4)
+    kv = _tensor("kv", 400, asked=1.5, heads_per_stream=4)
     (traffic,) = _count(_launch([kv], [], ctas_per_head=101, heads=8), warm=False)
     assert _mib(traffic) == (600, 0)

@@ -1,14 +1,17 @@
 """Time of a launch whose workers have items of their own, and may wait for one another."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from gpusim.analytic.estimate import Estimate
+from gpusim.analytic.loops import Loops, drain, equal_loops
 from gpusim.errors import SpecError
 from gpusim.machine.place import Placed
 from gpusim.schedules.work import Floats, Ints
-from gpusim.units import ceil_div
 
 
-def workers_time(placed: Placed, memory_us: float) -> float:
+def workers(placed: Placed, memory_us: float, level: str) -> Estimate:
     """Every worker does its own items; those that merge wait for their peers' first results.
 
         end of worker w = max(own items, first item of w + 1 ... w + peers) + peers·merge
@@ -16,23 +19,25 @@ def workers_time(placed: Placed, memory_us: float) -> float:
         T               = waves but the last + max(last end, last wave + most peers·merge)
 
     A worker that waits for a peer of the next wave keeps its slot: if that wave needs all slots,
-    its last worker starts only when the peer has written.
+    its last worker starts only when the peer has written. A wave that memory stretches stretches
+    the loops of all its workers.
 
     Raises:
         SpecError: if such a worker leaves no slot for the peer.
     """
-    workers, lanes = placed.launch.num_ctas, placed.lanes
-    units, own, done, peers = _per_worker(placed)
-    end, reach = own.copy(), np.maximum.accumulate(np.arange(workers) + peers)
-    for worker in np.flatnonzero(peers):
-        ready = done[worker + 1 : worker + 1 + peers[worker]].max()
-        end[worker] = max(own[worker], ready) + peers[worker] * placed.merge_us
-    time, mean = 0.0, float(units.mean())
-    for start in range(0, workers, lanes):
-        stop = min(start + lanes, workers)
-        average = float(own[start:stop].mean())
-        share = _shared_wave(placed, stop - start, mean, memory_us / workers)
-        wave = max(average, placed.latency_us + share)
+    lists = _per_worker(placed)
+    count, lanes, latency = placed.launch.num_ctas, placed.lanes, placed.latency_us
+    reach = np.maximum.accumulate(np.arange(count) + lists.peers)
+    ready, merges = lists.ready(), lists.peers * placed.merge_us
+    mean = float(lists.units.mean())
+    time, fix_up, loops = 0.0, 0.0, Loops(0.0, 0.0, 0.0, 0.0)
+    for start in range(0, count, lanes):
+        stop = min(start + lanes, count)
+        own, wait = lists.own[start:stop], ready[start:stop] - lists.own[start:stop]
+        average = float(own.mean())
+        equal = equal_loops(placed, stop - start, mean, memory_us / count)
+        wave = max(average, latency + equal.time_us)
+        stretch = wave / average
         if start and reach[start - 1] >= start:
             if lanes == 1:
                 raise SpecError(
@@ -40,62 +45,61 @@ def workers_time(placed: Placed, memory_us: float) -> float:
                     " waits for one that has not started"
                 )
             if stop - start == lanes:
-                ready = done[start : reach[start - 1] + 1].max() * wave / average
-                wave = max(wave, float(ready + own[stop - 1]))
-        time += wave
+                peer = lists.done[start : reach[start - 1] + 1].max() * stretch
+                wave = max(wave, float(peer + own[-1]))
+        longest = max(wave, float(own.max()))
+        alone = equal_loops(placed, stop - start, mean, 0.0)
+        slowed = equal.resident_us / alone.resident_us if mean else 1.0
+        latencies = latency * lists.items[start:stop]
+        resident = float(np.minimum((own - latencies) * slowed, longest - latencies).sum())
+        full = equal.full_resident_us / equal.resident_us if mean else 0.0
+        loops += Loops(equal.time_us, equal.full_us, resident, resident * full)
+        fix_up += float((np.maximum(wait, 0.0) * stretch + merges[start:stop]).sum())
+        before, time = time, time + wave
     # the end of the last wave in place of its average
-    return time + max(0.0, float(end[start:].max()) - wave, float(peers.max()) * placed.merge_us)
+    ends = np.maximum(own, ready[start:stop]) + merges[start:stop]
+    time += max(0.0, float(ends.max()) - wave, float(merges.max()))
+    waves, lockstep = -(-count // lanes), np.ptp(placed.units) == 0
+    return Estimate(
+        time_us=time,
+        loops=loops,
+        level=level,
+        latency_us=latency * float(lists.items.sum()),
+        fix_up_us=fix_up,
+        all_latent_us=latency * waves * (float(lists.items.max()) if lockstep else 1),
+        all_fix_up_us=max(0.0, time - before - longest),
+    )
 
 
-def _per_worker(placed: Placed) -> tuple[Floats, Floats, Floats, Ints]:
-    """Of each worker: steps, time of its items, time of the first, peers that it waits for."""
-    work, workers = placed.launch.work, placed.launch.num_ctas
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """Of each worker: items, their steps and time, end of the first, peers that it waits for."""
+
+    items: Ints
+    units: Floats
+    own: Floats
+    done: Floats
+    peers: Ints
+
+    def ready(self) -> Floats:
+        """When the last of a worker's peers has its first result; 0 without peers."""
+        ready = np.zeros(len(self.own))
+        for worker in np.flatnonzero(self.peers):
+            ready[worker] = self.done[worker + 1 : worker + 1 + self.peers[worker]].max()
+        return ready
+
+
+def _per_worker(placed: Placed) -> _Lists:
+    work, count = placed.launch.work, placed.launch.num_ctas
     assert work.owner is not None  # the caller looked
     order = work.order()
-    units = np.bincount(work.owner, weights=placed.units[order], minlength=workers).astype(float)
-    own = drain(placed, units) if workers <= placed.lanes else units / placed.rate(placed.residents)
+    items = np.bincount(work.owner, minlength=count)
+    units = np.bincount(work.owner, weights=placed.units[order], minlength=count).astype(float)
+    own = drain(placed, units) if count <= placed.lanes else units / placed.rate(placed.residents)
     pace = own / np.where(units > 0, units, 1.0)
-    own += placed.latency_us * np.bincount(work.owner, minlength=workers)
+    own += placed.latency_us * items
     first = placed.units[order[np.unique(work.owner, return_index=True)[1]]]
-    peers = np.zeros(workers, dtype=np.int64)
+    peers = np.zeros(count, dtype=np.int64)
     if work.peers is not None:
         np.maximum.at(peers, work.owner, work.peers[order])
-    return units, own, placed.latency_us + first * pace, peers
-
-
-def drain(placed: Placed, units: Floats) -> Floats:
-    """When each CTA is done with its loop if all start at once, CTA j on SM j mod SMs.
-
-    An SM with loops u1 >= u2 >= ... runs n of them until the shortest ends, then n - 1, and so on:
-    the n-th longest ends after Σ over i >= n of (u_i - u_(i+1)) / rate(i).
-    """
-    rows = ceil_div(len(units), placed.num_sms)
-    padded = np.zeros(rows * placed.num_sms)
-    padded[: len(units)] = units
-    per_sm = padded.reshape(rows, placed.num_sms)
-    rank = np.argsort(-per_sm, axis=0, kind="stable")
-    ordered = np.take_along_axis(per_sm, rank, axis=0)
-    steps = ordered - np.vstack([ordered[1:], np.zeros(placed.num_sms)])
-    paces = np.array([[1 / placed.rate(n)] for n in range(1, rows + 1)])
-    ends = np.empty_like(per_sm)
-    np.put_along_axis(ends, rank, (steps * paces)[::-1].cumsum(axis=0)[::-1], axis=0)
-    return ends.ravel()[: len(units)]
-
-
-def _shared_wave(placed: Placed, ctas: int, units: float, share_us: float) -> float:
-    """Loops of equal CTAs that start at once, each of which needs memory for so long by itself.
-
-    With k CTAs on the fullest SMs and k - 1 on the others: first all run, those with more room
-    faster, then the crowded ones alone. Memory slows down whoever asks for more than it gives.
-    """
-    k = ceil_div(ctas, placed.num_sms)
-    crowded = (ctas - (k - 1) * placed.num_sms) * k
-    slow, fast = placed.rate(k), placed.rate(max(1, k - 1))
-    if not units:
-        return ctas * share_us
-    demand = share_us / units
-    load = demand * (crowded * slow + (ctas - crowded) * fast)
-    if crowded == ctas:
-        return units / slow * max(1.0, load)
-    left = units * (1 - slow / fast)
-    return units / fast * max(1.0, load) + left / slow * max(1.0, demand * crowded * slow)
+    return _Lists(items, units, own, placed.latency_us + first * pace, peers)

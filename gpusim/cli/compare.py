@@ -11,7 +11,9 @@ from gpusim.cli.output import emit, not_an_input, output_options
 @click.argument("workloads", nargs=-1, required=True, metavar="WORKLOAD...")
 @click.option("--gpu", "gpus", multiple=True, help="GPU name or profile file; may be repeated.")
 @click.option("--schedule", "schedules", multiple=True, help="Only this one; may be repeated.")
-@click.option("--baseline", metavar="NAME", help="Schedule to compare with; default: the best.")
+@click.option(
+    "--baseline", metavar="NAME", help="Schedule to compare with; default: the best exact."
+)
 @click.option(
     "--engine",
     type=click.Choice(["sim", "analytic"]),
@@ -34,6 +36,10 @@ def compare(
     The schedules that the workload names run with their options, and every other one that can
     take it; --schedule picks some of them. Without --gpu, the GPUs that the workload names run;
     if it names none, A100, H100 and RTX 6000 Ada.
+
+    Schedules with another answer than exact attention in the workload's types stand at their place,
+    marked (sampled) or (lower precision). The best, which ratios and reasons refer to, is the
+    fastest of the others.
     """
     from gpusim.report.compare import comparison_table
     from gpusim.study.compare import compare_files

@@ -12,7 +12,7 @@ from gpusim.cli.output import emit, output_options
 @output_options
 def hardware(name: str | None, style: str, output: Path | None) -> None:
     """List the GPU profiles, or show the profile NAME with kind and source of every number."""
-    from gpusim.report.table import profile_table, profiles_table
+    from gpusim.report.machines import profile_table, profiles_table
     from gpusim.spec.load import load_gpu, shipped
 
     if name is None:

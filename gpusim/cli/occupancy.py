@@ -26,7 +26,7 @@ def occupancy(
 ) -> None:
     """Show how many CTAs of a kernel one SM holds, and what limits them."""
     from gpusim.errors import SpecError
-    from gpusim.report.table import occupancy_table
+    from gpusim.report.machines import occupancy_table
     from gpusim.schedules.occupancy import occupancy as ctas_of
     from gpusim.spec.load import load_gpu, shipped
 

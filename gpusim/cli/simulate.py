@@ -32,8 +32,8 @@ def simulate(
     Without --gpu and --schedule, those that the workload names run; if it names none, A100, H100
     and RTX 6000 Ada, with every schedule that can take the workload.
     """
-    from gpusim.report.table import results_table
-    from gpusim.study.simulate import simulate_files
+    from gpusim.report.results import results_table
+    from gpusim.study.files import simulate_files
 
     not_an_input(output, workloads, gpus)
     run = simulate_files(workloads, gpus=gpus, schedules=schedules, engine=engine)

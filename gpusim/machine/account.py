@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gpusim.launch_result import LaunchResult, Span
 from gpusim.machine.pipes import pipe_rate
 from gpusim.machine.place import Placed
-from gpusim.result import LaunchResult, Result, Span
+from gpusim.result import Result
 from gpusim.schedules.mask import compulsory_bytes, useful_flop
 from gpusim.schedules.step import Pipe
 from gpusim.spec.attention import Attention
@@ -21,8 +22,9 @@ class Timing:
         time_us: from start to last end.
         shares: share of the slots' time by cause, before pipes are told apart: 'step' stands for
             CTAs that advance at the pipes' pace. They add up to 1.
-        limited_us: time on the clock by what held back the CTAs that ran: 'hbm', 'l2' or 'step'; in
-            the rest no CTA was in its main loop.
+        limited_us: time on the clock by what held back the CTAs that ran: 'hbm', 'l2' or 'step'
+            while any was in its main loop, else 'fix_up' while any waited for peers or merged; in
+            the rest, CTAs started or ended.
         resident_us: CTA residence, summed over CTAs.
         sm_busy_us: time with at least one CTA, summed over SMs.
     """
@@ -90,8 +92,8 @@ def total_result(
 ) -> Result:
     """Add up the launches of a call, with the gap before each (CUDA-graph replay).
 
-    Energy is idle power over the time plus energy per issued FLOP and per HBM byte, and at most the
-    board's power limit over the time.
+    Energy is idle power over the time plus energy per issued tensor FLOP and per HBM byte, and at
+    most the board's power limit over the time; work on other pipes and in L2 counts nothing.
     """
     time_us = sum(la.time_us + la.gap_us for la in launches)
     parts: dict[str, float] = {"launch": sum(la.gap_us for la in launches)}

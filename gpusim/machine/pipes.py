@@ -61,6 +61,8 @@ def tensor_rate(gpu: Gpu, path: str, dtype: str) -> float:
     """Matrix FLOP per clock and SM on an instruction path, as kernels reach it."""
     tensor = gpu.tensor
     rates = tensor.wgmma_flop_per_clock if path == "wgmma" else tensor.mma_sync_flop_per_clock
+    if not rates:
+        raise SpecError(f"expected a GPU with {path} instructions, found {gpu.name}")
     if dtype not in rates:
         raise SpecError(
             f"{gpu.name}: expected a data type with {path} ({', '.join(rates)}), found {dtype}"
@@ -78,7 +80,7 @@ def step_time(gpu: Gpu, step: Step, *, latency_clocks: float) -> StepTime:
 
         serial = max(m + x·c, longest track alone)
         chain  = (loads·latency + bytes/port) / stages      (what the load stages fail to hide)
-        alone  = max(serial + syncs·sync_clocks, chain)
+        alone  = max(serial + syncs·sync_clocks, chain)     (their sum if loads do not run ahead)
         shared = max(serial / co_resident_gain, floor)      (floor without matrix parts)
         fill   = (1 - x)·c with several tracks, once an item: its first softmax hides behind nothing
 
@@ -99,7 +101,7 @@ def step_time(gpu: Gpu, step: Step, *, latency_clocks: float) -> StepTime:
     port = step.load_bytes / gpu.l2.port_bytes_per_clock_per_sm
     chain = (step.loads * latency_clocks + port) / step.stages
     sync = step.syncs * gpu.cta.sync_clocks
-    alone = max(serial + sync, chain)
+    alone = max(serial + sync, chain) if step.prefetch else serial + sync + chain
     totals = {p: step.total(p) / pipe_rate(gpu, step, p) for p in Pipe if step.total(p)}
     floor = max(port, *totals.values())
     shares: dict[str, float] = {"sync": sync, "load_latency": alone - serial - sync}

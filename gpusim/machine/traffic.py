@@ -5,15 +5,19 @@ since they were last touched (LRU by reuse distance):
 
     miss(x) = clip((x - hit) / (miss - hit), 0, 1)     (`l2.hit_mib`, `l2.miss_mib`)
 
-It is applied three times: to the first touch of a tensor in a launch (distance back to the launch
-that last touched it, in this call or, when warm, in the replay before); to walks over the same KV
-by CTAs that do not run at the same time; and to writes (a dirty line that the next replay
-overwrites in L2 never reaches HBM).
+    HBM bytes of a tensor = unique · miss(first) + sum of again · miss(distance)
+
+The first touch is as far from the launch that last touched the tensor, in this call or, when warm,
+in the replay before. What is touched again within the launch comes in parts of so many bytes at a
+distance: from the schedule (`Operand.rereads`), else from the loops of the grid. Of what is
+written, `first` is the distance to its read, or to the next replay that overwrites it: a dirty line
+that is overwritten in L2 never reaches HBM.
 """
 
 from dataclasses import dataclass
 
-from gpusim.schedules.launch import Launch, Operand
+from gpusim.schedules.launch import Launch, Operand, Rereads, footprint
+from gpusim.schedules.loops import grid_rereads
 from gpusim.spec.gpu import Gpu
 from gpusim.units import MIB
 
@@ -56,17 +60,17 @@ def count_traffic(
         slots: CTAs of each launch that the whole GPU holds at once.
         warm: the same call with the same buffers ran just before.
     """
-    feet = [_footprint(la) for la in launches]
+    feet = [footprint((la,)) for la in launches]
     return tuple(
         Traffic(
             hbm_read_bytes=sum(
                 o.unique_bytes * miss(gpu, _distance(i, o.name, launches, feet, slots, warm))
-                + _repeated_walks(la, o, gpu, slots[i])
+                + _missed(o, _rereads(la, o, slots[i]), gpu)
                 for o in la.reads
             ),
             hbm_write_bytes=sum(
                 o.unique_bytes * _write_back(i, o.name, launches, feet, slots, gpu, warm)
-                + _rewrites(la, o, gpu, slots[i])
+                + _missed(o, o.rereads or (), gpu)
                 for o in la.writes
             ),
             requested_bytes=la.requested_bytes,
@@ -79,31 +83,19 @@ def _touches(launch: Launch, name: str) -> bool:
     return any(o.name == name for o in (*launch.reads, *launch.writes))
 
 
-def _footprint(launch: Launch) -> float:
-    """Distinct bytes that a launch touches; a tensor that it reads and writes counts once."""
-    sizes: dict[str, float] = {}
-    for o in (*launch.reads, *launch.writes):
-        sizes[o.name] = max(o.unique_bytes, sizes.get(o.name, 0.0))
-    return sum(sizes.values())
-
-
-def _running(launch: Launch, slots: int) -> float:
-    """Share of a launch's CTAs that run at once."""
-    return min(1.0, slots / launch.num_ctas)
-
-
-def _scratch_distance(launch: Launch, name: str, slots: int) -> float | None:
+def _scratch_distance(launch: Launch, name: str) -> float | None:
     """Bytes between write and read of what a launch itself writes and then reads, if it does."""
-    reuse = next((o.reuse_bytes for o in launch.writes if o.name == name), None)
-    return None if reuse is None else reuse * _running(launch, slots)
+    return next((o.scratch_distance for o in launch.writes if o.name == name), None)
 
 
-def _rewrites(launch: Launch, operand: Operand, gpu: Gpu, slots: int) -> float:
-    """HBM bytes of writes to a tensor whose lines have left L2 since it was last written."""
-    again = operand.requested_bytes - operand.unique_bytes
-    touches = (o for o in (operand, *launch.reads) if o.name == operand.name)
-    reuse = next((o.reuse_bytes for o in touches if o.reuse_bytes is not None), None)
-    return 0.0 if reuse is None else again * miss(gpu, reuse * _running(launch, slots))
+def _missed(operand: Operand, rereads: Rereads, gpu: Gpu) -> float:
+    """HBM bytes of touches after the first."""
+    missed = sum(part * miss(gpu, distance) for part, distance in rereads)
+    return float(min(operand.again_bytes, missed))
+
+
+def _rereads(launch: Launch, operand: Operand, slots: int) -> Rereads:
+    return grid_rereads(launch, operand, slots) if operand.rereads is None else operand.rereads
 
 
 def _distance(
@@ -119,7 +111,7 @@ def _distance(
     Half of each of the two launches lies between, on average; of one that wrote the tensor in a
     single wave nothing, since all its CTAs store at the end.
     """
-    scratch = _scratch_distance(launches[i], name, slots[i])
+    scratch = _scratch_distance(launches[i], name)
     if scratch is not None:
         return scratch
     history = list(range(i)) if not warm else [*range(i, len(launches)), *range(i)]
@@ -148,67 +140,10 @@ def _write_back(
     goes out only if it is evicted before it is read. A result goes out in the end, unless the next
     replay overwrites it in L2.
     """
-    scratch = _scratch_distance(launches[i], name, slots[i])
+    scratch = _scratch_distance(launches[i], name)
     if scratch is not None:
         return miss(gpu, scratch)
     for j in range(i + 1, len(launches)):
         if any(o.name == name for o in launches[j].reads):
             return miss(gpu, _distance(j, name, launches, feet, slots, warm=False))
     return miss(gpu, sum(feet)) if warm else 1.0
-
-
-def _rounds(splits: int, ctas: float, slots: int) -> float:
-    """Times that the grid comes back to the same streams after all others (query splits)."""
-    if splits == 1:
-        return 1.0
-    return splits if ctas / splits > slots else max(1.0, ctas / slots)
-
-
-def _repeated_walks(launch: Launch, operand: Operand, gpu: Gpu, slots: int) -> float:
-    """HBM bytes of walks over the same stream that come too late to find it in L2.
-
-    CTAs of one wave walk a stream together: one read. With k CTAs a stream in each of g heads
-    (GQA), P CTAs a head over the whole batch and S slots, a stream is walked
-
-        in a head:   max(1, k/S) times, the stream itself apart
-        by heads:    g times if P > S, else max(1, g·P/S) times, one head's tensors apart
-        or, where a sequence's heads follow one another (`heads_inner`), max(1, g·k/S) times
-        by splits:   all that again, for s query splits of N CTAs in all s times if N/s > S, else
-                     max(1, N/S) times, the tensors of all heads apart
-
-    CTAs that themselves walk a tensor several times come back to it after all that the CTAs running
-    with them have walked. Where the schedule knows the distance between two touches with all its
-    CTAs at work (`reuse_bytes`), it counts in the share of them that run at once.
-    """
-    work = launch.work
-    repeated = operand.requested_bytes - operand.unique_bytes
-    if repeated <= 0:
-        return 0.0
-    if operand.reuse_bytes is not None:
-        return repeated * miss(gpu, operand.reuse_bytes * _running(launch, slots))
-    if operand.walks > 1:
-        resident = operand.unique_bytes * _running(launch, slots)
-        return min(repeated, operand.unique_bytes * (operand.walks - 1)) * miss(gpu, resident)
-    g = operand.heads_per_stream
-    sequences = float(work.copies.sum())
-    ctas = work.num_items if work.owner is None else launch.num_ctas
-    grid = ctas / operand.query_splits
-    per_head = grid / work.heads
-    stream = operand.unique_bytes / sequences / max(1, work.heads // g)
-    if work.heads_inner:
-        walks = max(1.0, g * per_head / sequences / slots)
-        return float(min(repeated, operand.unique_bytes * (walks - 1) * miss(gpu, stream)))
-    in_head = max(1.0, per_head / sequences / slots)
-    passes = g if per_head > slots else max(1.0, g * per_head / slots)
-    others = sum(
-        o.requested_bytes if o.reuse_bytes is None else o.unique_bytes
-        for o in (*launch.reads, *launch.writes)
-        if o is not operand
-    )
-    rounds = _rounds(operand.query_splits, ctas, slots)
-    head = operand.unique_bytes * g / work.heads + others / work.heads * g / passes
-    again = operand.unique_bytes * (
-        ((in_head - 1) * passes * miss(gpu, stream) + (passes - 1) * miss(gpu, head)) * rounds
-        + (rounds - 1) * miss(gpu, operand.unique_bytes + others / rounds)
-    )
-    return float(min(repeated, again))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpusim.report.table import _table, duration, percent, render
+from gpusim.report.table import duration, marked, percent, render, table
 
 Row = Mapping[str, Any]
 
@@ -18,7 +18,8 @@ def comparison_table(rows: Sequence[Row], baseline: str | None = None) -> str:
 
 
 def _ranking(rows: Sequence[Row], baseline: str | None) -> str:
-    table = _table(
+    """Schedules whose answer is approximate say so after their name."""
+    ranking = table(
         f">#|schedule|>time|>/ {baseline or 'best'}|bound|CTAs/SM (limiter)|>warps|>waves"
         "|>HBM / compulsory|what it loses most by",
         title=f"{rows[0]['workload']}: {rows[0]['gpu']}",
@@ -26,9 +27,9 @@ def _ranking(rows: Sequence[Row], baseline: str | None) -> str:
     for row in rows:
         occupancy, traffic = row["occupancy"], row["traffic"]
         hbm_bytes = traffic["hbm_read_bytes"] + traffic["hbm_write_bytes"]
-        table.add_row(
+        ranking.add_row(
             str(row["rank"]),
-            f"{row['schedule']} {row['options']}",
+            marked(f"{row['schedule']} {row['options']}".rstrip(), row["approximation"]),
             duration(row["time_us"]),
             f"{row['ratio']:.2f}",
             row["bound"],
@@ -38,4 +39,4 @@ def _ranking(rows: Sequence[Row], baseline: str | None) -> str:
             f"{hbm_bytes / traffic['compulsory_bytes']:.2f}",
             row["why"],
         )
-    return render(table)
+    return render(ranking)

@@ -85,17 +85,23 @@ def build_launches(
     try:
         if isinstance(tiling, Kernel):
             return custom(name, attention, gpu, tiling)
+        attention = problem_of(name, attention)
         if name in IMPLEMENTATIONS:
             return IMPLEMENTATIONS[name].build(attention, gpu)
-        schedule = SCHEDULES[name]
-        return schedule.build(schedule.problem(attention), gpu, tiling)
+        return SCHEDULES[name].build(attention, gpu, tiling)
     except SpecError as error:
         raise SpecError(f"schedule {name}: {error}") from error
 
 
+def is_exact(name: str) -> bool:
+    """Whether a schedule attends to all values; kernels of other names do."""
+    return name not in SCHEDULES or SCHEDULES[name].exact
+
+
 def problem_of(name: str, attention: Attention) -> Attention:
     """The problem as a schedule takes it."""
-    return SCHEDULES[name].problem(attention) if name in SCHEDULES else attention
+    known = SCHEDULES.get(name) or IMPLEMENTATIONS.get(name)
+    return known.problem(attention) if known else attention
 
 
 def _own_kernel(name: str, options: dict[str, Any], where: str) -> Kernel:

@@ -34,9 +34,13 @@ def flash2_combine(head_dim: int) -> Combine:
     return Combine(block_m=rows, threads=128)
 
 
-def flash3_combine(v_head_dim: int) -> Combine:
-    """`flash_fwd_combine_kernel.h` of FlashAttention-3: four splits in flight, launched early."""
-    return Combine(block_m=16 if v_head_dim <= 64 else 8, threads=256, stages=4, programmatic=True)
+def flash3_combine(v_head_dim: int, *, programmatic: bool) -> Combine:
+    """`flash_fwd_combine_kernel.h` of FlashAttention-3: four splits in flight.
+
+    On Hopper it is launched early (programmatic dependent launch).
+    """
+    rows = 16 if v_head_dim <= 64 else 8
+    return Combine(block_m=rows, threads=256, stages=4, programmatic=programmatic)
 
 
 def combine_launch(attention: Attention, kernel: Combine, splits: tuple[int, ...]) -> Launch:

@@ -15,18 +15,21 @@ from gpusim.schedules.tile import Tile
 from gpusim.spec.attention import BYTES, Attention
 from gpusim.spec.formula import evaluate
 from gpusim.spec.gpu import Gpu
-from gpusim.spec.kernel import Kernel
+from gpusim.spec.kernel import Kernel, KernelPart
 from gpusim.units import round_up
 
 
 def custom(name: str, attention: Attention, gpu: Gpu, kernel: Kernel) -> tuple[Launch, ...]:
     """The kernel, and a combine kernel like FlashAttention-2's if it splits.
 
-    Head sizes are padded to multiples of 16, the depth of a 16-bit matrix instruction.
+    Head sizes are padded to multiples of 16, the depth of a 16-bit matrix instruction, or to powers
+    of two. A kernel that does not prune the window visits every tile of the causal range.
 
     Raises:
         SpecError: if a formula has no positive value for this problem, or no CTA fits on an SM.
     """
+    if not kernel.prunes_window:
+        attention = attention.model_copy(update={"window": None})
     tile = _tile(attention, kernel)
     packed = attention.group_size if kernel.pack_gqa else 1
     if kernel.assignment == "stream_k":
@@ -53,12 +56,16 @@ def _tile(attention: Attention, kernel: Kernel) -> Tile:
         block_m=kernel.block_m,
         block_n=kernel.block_n,
         num_warps=kernel.num_warps,
-        head_dim=round_up(attention.head_dim, 16),
-        v_head_dim=round_up(attention.value_dim, 16),
+        head_dim=_padded(attention.head_dim, kernel),
+        v_head_dim=_padded(attention.value_dim, kernel),
         stages=kernel.stages,
         registers=kernel.registers,
         element_bytes=BYTES[attention.dtype],
     )
+
+
+def _padded(head_dim: int, kernel: Kernel) -> int:
+    return 1 << (head_dim - 1).bit_length() if kernel.power_of_two else round_up(head_dim, 16)
 
 
 def _grid_launch(attention: Attention, tile: Tile, kernel: Kernel, packed: int) -> Launch:
@@ -96,21 +103,10 @@ def _step(attention: Attention, tile: Tile, kernel: Kernel) -> Step:
     }
     tracks = default.tracks
     if kernel.tracks is not None:
-        try:
-            tracks = tuple(
-                tuple(
-                    Part(
-                        part.name,
-                        {Pipe(p): evaluate(f, sizes) for p, f in part.amounts.items()},
-                        exposed=part.exposed,
-                        hidden=part.hidden,
-                    )
-                    for part in track
-                )
-                for track in kernel.tracks
-            )
-        except ValueError as error:
-            raise SpecError(f"kernel.tracks: {error}") from error
+        tracks = tuple(
+            tuple(_part(part, sizes, f"tracks[{t}][{p}]") for p, part in enumerate(track))
+            for t, track in enumerate(kernel.tracks)
+        )
     return Step(
         tracks=tracks,
         ping_pong=kernel.ping_pong,
@@ -118,9 +114,20 @@ def _step(attention: Attention, tile: Tile, kernel: Kernel) -> Step:
         matrix_dtype=attention.dtype,
         load_bytes=float(tile.block_n * (tile.head_dim + tile.value_dim) * element),
         loads=kernel.loads,
+        prefetch=kernel.prefetch,
         stages=kernel.stages,
         syncs=kernel.syncs,
     )
+
+
+def _part(part: KernelPart, sizes: dict[str, int], where: str) -> Part:
+    amounts = {}
+    for pipe, formula in part.amounts.items():
+        try:
+            amounts[Pipe(pipe)] = evaluate(formula, sizes)
+        except ValueError as error:
+            raise SpecError(f"kernel.{where}.{pipe}: {error}") from error
+    return Part(part.name, amounts, exposed=part.exposed, hidden=part.hidden)
 
 
 def _persistent(launch: Launch, gpu: Gpu, *, static: bool) -> Launch:

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from gpusim.errors import SpecError
-from gpusim.schedules.launch import Launch, Operand
+from gpusim.schedules.launch import Launch
 from gpusim.schedules.mask import q_bytes
-from gpusim.schedules.passes import PassGrid, kv_operand, num_workers, pass_table, pass_work
+from gpusim.schedules.pass_work import kv_operand, num_workers, pass_work, revisited
+from gpusim.schedules.passes import PassGrid, pass_table
 from gpusim.schedules.step import attention_step
 from gpusim.schedules.tile import Tile
 from gpusim.schedules.tiling import Tiling
@@ -39,16 +40,14 @@ def flash1_paper(attention: Attention, gpu: Gpu, tiling: Tiling) -> Launch:
     state = (d + 2) * size
     rows = table[0].q_rows
     work = pass_work(attention, grid, table, loop=rows * (d * size + state), store=rows * state)
-    kv = kv_operand(attention, work, 1)
     once, requested = q_bytes(attention), work.total(rows) * d * size
-    reuse = once * (2 * d + 2) / d + kv.unique_bytes / grid.num_passes(attention)
+    carried = once * (d + 2) / d  # O, l and m
+    slots = gpu.sm.count
+    kv = kv_operand(attention, work, splits=1, slots=slots, others=once + 2 * carried)
+    between = once + carried + kv.unique_bytes / grid.num_passes(attention)
+    between *= min(1.0, slots / num_workers(work))
     q, o, statistics = (
-        Operand(
-            name=name,
-            unique_bytes=once * share,
-            requested_bytes=requested * share,
-            reuse_bytes=reuse,
-        )
+        revisited(name, once * share, requested * share, between)
         for name, share in (("q", 1.0), ("o", 1.0), ("lm", 2 / d))
     )
     tile = Tile(block_m=grid.rows, block_n=keys, num_warps=NUM_WARPS, head_dim=d)
@@ -67,5 +66,5 @@ def flash1_paper(attention: Attention, gpu: Gpu, tiling: Tiling) -> Launch:
         tile=tile.choice,
         workers=num_workers(work),
         reads=(q, kv, o, statistics),
-        writes=tuple(replace(x, reuse_bytes=None) for x in (o, statistics)),
+        writes=(o, statistics),
     )

@@ -69,12 +69,13 @@ def _launches(attention: Attention, gpu: Gpu, plan: Flash3Plan) -> tuple[Launch,
         writes=writes,
         tile=tile.choice | {"num_splits": max(splits)},
         workers=workers,
-        programmatic=plan.varlen,
+        programmatic=plan.varlen and hopper,
     )
     launches = (_prepare(), forward) if plan.varlen else (forward,)
     if max(splits) == 1:
         return launches
-    return (*launches, combine_launch(attention, flash3_combine(attention.value_dim), splits))
+    kernel = flash3_combine(attention.value_dim, programmatic=hopper)
+    return (*launches, combine_launch(attention, kernel, splits))
 
 
 def _prepare() -> Launch:

@@ -1,6 +1,6 @@
 """What FlashAttention-3 decides before a launch: tile, packing, splits, order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpusim.errors import SpecError
 from gpusim.schedules.flash3_tiles import HEAD_DIMS, Flash3Case, sm8x_tile, sm90_fp8_tile, sm90_tile
@@ -41,8 +41,8 @@ def flash3_plan(attention: Attention, gpu: Gpu, tiling: Tiling) -> Flash3Plan:
     Raises:
         SpecError: if the kernel is not built for the head sizes, or the tiling is impossible.
     """
-    first = attention.sequences[0]
-    prompts = first.q_len == first.kv_len and len(attention.sequences) == 1
+    lengths = {(s.q_len, s.kv_len) for s in attention.sequences}
+    prompts = len(lengths) == 1 and all(q_len == kv_len for q_len, kv_len in lengths)
     varlen = attention.page_size is not None or not prompts
     local = attention.effective_window is not None
     masked = local or (attention.causal and not attention.single_query)
@@ -53,29 +53,42 @@ def flash3_plan(attention: Attention, gpu: Gpu, tiling: Tiling) -> Flash3Plan:
         raise SpecError(f"num_splits: expected at most {MAX_SPLITS}, found {cap}")
     tile = _tile(attention, gpu, tiling, masked=masked, varlen_split=varlen and cap > 1)
     packed = attention.group_size if _packs(attention, gpu, tile, varlen or cap > 1) else 1
-    longest_first = masked or varlen
+    longest_first = _persistent(
+        gpu, varlen=varlen, split=cap > 1, causal=masked and not local
+    ) and (masked or varlen)
     grid = Grid(
         packed=packed,
         splits=_splits(attention, gpu, tile, packed, cap, fixed=tiling.num_splits),
         split_after_mask=True,
-        heads_inner=longest_first or cap > 1,
+        heads_inner=True,
         section=_section(attention, packed, varlen) if longest_first and cap == 1 else 1,
         longest_first=longest_first,
-        sorted_sequences=varlen and not local,
+        sorted_sequences=longest_first and varlen and not local,
     )
     return Flash3Plan(tile=tile, grid=grid, varlen=varlen, masked=masked)
+
+
+def _persistent(gpu: Gpu, *, varlen: bool, split: bool, causal: bool) -> bool:
+    """Whether workers draw tiles, longest first; elsewhere a CTA per tile, in grid order.
+
+    Always on Hopper; on Ampere and Ada for dense causal calls and variable lengths that split.
+    """
+    if gpu.tensor.wgmma_flop_per_clock:
+        return True
+    return split if varlen else causal
 
 
 def _tile(
     attention: Attention, gpu: Gpu, tiling: Tiling, *, masked: bool, varlen_split: bool
 ) -> Tile:
+    rows = max(s.q_len for s in attention.sequences) * attention.group_size
     case = Flash3Case(
         head_dim=next((d for d in HEAD_DIMS if attention.head_dim <= d), 0),
         v_head_dim=_padded_value_dim(attention),
         causal=masked and attention.causal,
         local=attention.effective_window is not None,
-        paged_gather=attention.page_size is not None and attention.page_size % 128 != 0,
-        rows=max(s.q_len for s in attention.sequences) * attention.group_size,
+        paged_gather=False,
+        rows=rows,
     )
     if not case.head_dim:
         raise SpecError(
@@ -84,7 +97,11 @@ def _tile(
     if not gpu.tensor.wgmma_flop_per_clock:
         sm80 = gpu.architecture == "sm_80"
         return sm8x_tile(case, sm80=sm80, varlen_split=varlen_split).overridden(tiling)
-    tile = sm90_fp8_tile(case) if attention.dtype == "fp8" else sm90_tile(case)
+    table = sm90_fp8_tile if attention.dtype == "fp8" else sm90_tile
+    tile = table(case)
+    page = attention.page_size
+    if page is not None and (page % tile.block_n or rows <= tile.block_m):
+        tile = table(replace(case, paged_gather=True))  # TMA cannot fetch such pages
     return tile.overridden(tiling)
 
 
@@ -117,7 +134,10 @@ def _split_cap(attention: Attention, gpu: Gpu, tile: Tile, *, masked: bool) -> i
 
 def _seen_by_a_tile(attention: Attention, tile: Tile, kv_len: int) -> int:
     window = attention.effective_window
-    return kv_len if window is None else min(kv_len, window + tile.block_m)
+    if window is None:
+        return kv_len
+    sides = window if attention.causal else 2 * window - 1
+    return min(kv_len, sides + tile.block_m)
 
 
 def _packs(attention: Attention, gpu: Gpu, tile: Tile, varlen_or_split: bool) -> bool:

@@ -4,9 +4,9 @@ from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.tile import Tile
 
 #: The producer transposes V in FP8 (LDSM, byte permutes, STSM). Measured steps of the FP8 kernel on
-#: H100 are block_n·dv/28 clocks longer than their other parts explain; at 128 integer results a
-#: clock and SM that is this many an element.
-TRANSPOSE_OPS = 128 / 28
+#: H100 are block_n·dv/28 (d = 128), /28 to /37 (64) and /42 clocks (256) longer than their other
+#: parts explain; at 128 integer results a clock and SM, /34 is this many an element.
+TRANSPOSE_OPS = 128 / 34
 
 
 def flash3_step(tile: Tile, *, dtype: str) -> Step:

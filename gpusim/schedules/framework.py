@@ -3,7 +3,7 @@
 from gpusim.schedules.launch import Launch, Operand
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.work import flat_work
-from gpusim.spec.attention import Attention
+from gpusim.spec.attention import BYTES, Attention
 from gpusim.units import ceil_div
 
 #: Registers of copy kernels; only their occupancy depends on them.
@@ -18,45 +18,80 @@ def vllm_cache_write(attention: Attention) -> Launch:
     Each waits for the token's slot, then for its key and value, then stores them: three loads in a
     row, so that few KV heads leave the memory system idle. Source: vLLM `csrc/cache_kernels.cu`.
     """
-    row = attention.kv_heads * attention.kv_row_bytes
     threads = min(attention.kv_heads * attention.head_dim, 512)
-    return _copy("cache_write", _tokens(attention), row, threads, loads=3)
+    return _cache_write(attention, tokens_per_cta=1, threads=threads, loads=3)
 
 
 def sglang_cache_write(attention: Attention) -> Launch:
     """`store_cache`: a warp per new token walks its rows, four a CTA (SGLang `sgl-kernel`)."""
-    row = attention.kv_heads * attention.kv_row_bytes
-    items = ceil_div(_tokens(attention), 4)
-    return _copy("cache_write", items, 4 * row, COPY_THREADS, loads=2)
+    return _cache_write(attention, tokens_per_cta=4, threads=COPY_THREADS, loads=2)
 
 
-def query_copy(attention: Attention, name: str) -> Launch:
-    """A copy of Q or O by plain elementwise kernels, 8 KiB a CTA."""
-    total = _tokens(attention) * attention.q_heads * attention.head_dim * attention.element_bytes
-    chunk = 4 * COPY_THREADS * LANE_BYTES
-    return _copy(name, ceil_div(total, chunk), min(total, chunk), COPY_THREADS, loads=1)
+def _cache_write(attention: Attention, *, tokens_per_cta: int, threads: int, loads: int) -> Launch:
+    """New keys and values arrive in the queries' type and leave in the cache's.
+
+    If they are all there is (prompts), attention finds in L2 what this launch wrote.
+    """
+    elements = attention.kv_heads * (attention.head_dim + attention.value_dim) * tokens_per_cta
+    prompts = all(s.q_len == s.kv_len for s in attention.sequences)
+    return _copy(
+        "cache_write",
+        ceil_div(_tokens(attention), tokens_per_cta),
+        (elements * attention.element_bytes, elements * BYTES[attention.cache_dtype]),
+        names=("new_kv", "kv" if prompts else "cache"),
+        threads=threads,
+        loads=loads,
+    )
+
+
+def query_copy(attention: Attention, index: int) -> Launch:
+    """A plain copy that brings Q into packed order before attention, 8 KiB a CTA."""
+    return _plain_copy(attention, attention.head_dim, f"copy_in_{index}", (f"q_{index}", "q"))
+
+
+def output_copy(attention: Attention, index: int) -> Launch:
+    """A plain copy that brings O back after attention."""
+    return _plain_copy(attention, attention.value_dim, f"copy_out_{index}", ("o", f"o_{index}"))
+
+
+def _plain_copy(attention: Attention, dim: int, name: str, names: tuple[str, str]) -> Launch:
+    total = _tokens(attention) * attention.q_heads * dim * attention.element_bytes
+    size = min(total, 4 * COPY_THREADS * LANE_BYTES)
+    return _copy(
+        name, ceil_div(total, size), (size, size), names=names, threads=COPY_THREADS, loads=1
+    )
 
 
 def _tokens(attention: Attention) -> int:
     return sum(s.count * s.q_len for s in attention.sequences)
 
 
-def _copy(name: str, items: int, size: int, threads: int, *, loads: int) -> Launch:
-    """`items` CTAs that each read `size` bytes and write as many."""
+def _copy(
+    name: str,
+    items: int,
+    sizes: tuple[int, int],
+    *,
+    names: tuple[str, str],
+    threads: int,
+    loads: int,
+) -> Launch:
+    """`items` CTAs that each read and write so many bytes, from and to tensors of these names."""
     step_bytes = threads * LANE_BYTES
-    moved = float(items * size)
+    read, written = (float(items * size) for size in sizes)
     return Launch(
         name=name,
         threads=threads,
         registers=REGISTERS,
         smem_bytes=0,
         step=Step(
-            tracks=((Part("move", {Pipe.FP32: float(step_bytes / LANE_BYTES)}),),),
+            tracks=((Part("move", {Pipe.FP32: float(threads)}),),),
             load_bytes=float(step_bytes),
             loads=loads,
             syncs=0,
         ),
-        work=flat_work(items, steps=ceil_div(size, step_bytes), loop_bytes=size, store_bytes=size),
-        reads=(Operand(name=f"{name}_from", unique_bytes=moved, requested_bytes=moved),),
-        writes=(Operand(name=f"{name}_to", unique_bytes=moved, requested_bytes=moved),),
+        work=flat_work(
+            items, steps=ceil_div(sizes[0], step_bytes), loop_bytes=sizes[0], store_bytes=sizes[1]
+        ),
+        reads=(Operand(name=names[0], unique_bytes=read, requested_bytes=read),),
+        writes=(Operand(name=names[1], unique_bytes=written, requested_bytes=written),),
     )

@@ -6,11 +6,10 @@ import numpy as np
 
 from gpusim.errors import SpecError
 from gpusim.schedules.launch import Operand
-from gpusim.schedules.mask import block_range, kv_bytes, q_bytes
+from gpusim.schedules.mask import Lengths, block_range, kv_bytes, q_bytes
 from gpusim.schedules.tile import Tile
 from gpusim.schedules.work import Ints, Tiles, Work
-from gpusim.spec.attention import Attention, Sequence
-from gpusim.units import ceil_div
+from gpusim.spec.attention import Attention
 
 LSE_BYTES = 4  # one fp32 log-sum-exp a row
 MAX_ROWS = 2**22  # of the work table, a few hundred bytes each
@@ -44,45 +43,63 @@ def grid_work(attention: Attention, tile: Tile, grid: Grid) -> Work:
     Raises:
         SpecError: if the table would not fit in memory.
     """
-    pairs = list(zip(attention.sequences, grid.splits, strict=True))
-    rows = sum(n * ceil_div(s.q_len * grid.packed, tile.block_m) for s, n in pairs)
-    if rows > MAX_ROWS:
-        raise SpecError(f"sequences: expected at most {MAX_ROWS} tiles, found {rows}")
-    tables = [_rows(attention, s, tile, grid, n) for s, n in pairs]
-    sizes = np.array([len(t) for t in tables])
-    lengths = np.array([s.kv_len for s in attention.sequences])
+    entries = attention.sequences
+    splits = np.array(grid.splits)
+    lengths = Lengths(np.array([s.q_len for s in entries]), np.array([s.kv_len for s in entries]))
+    blocks = -(-lengths.q_len * grid.packed // tile.block_m)
+    sizes = blocks * splits
+    if sizes.sum() > MAX_ROWS:
+        raise SpecError(f"sequences: expected at most {MAX_ROWS} tiles, found {sizes.sum()}")
+    entry, index = ragged(np.arange(len(entries)), sizes)
+    own = Lengths(lengths.q_len[entry], lengths.kv_len[entry])
+    block, split = index % blocks[entry], index // blocks[entry]
+    if grid.longest_first:
+        block = blocks[entry] - 1 - block
     return Work(
-        tiles=Tiles.concatenate(tables),
+        tiles=_rows(attention, own, tile, grid, block, split, splits[entry]),
         group_first=np.cumsum(sizes) - sizes,
         group_rows=sizes,
-        copies=np.array([s.count for s in attention.sequences]),
+        copies=np.array([s.count for s in entries]),
         heads=attention.q_heads // grid.packed,
         heads_inner=grid.heads_inner,
         section=grid.section,
         packed=grid.packed,
-        sequence_order=np.argsort(-lengths, kind="stable") if grid.sorted_sequences else None,
+        sequence_order=np.argsort(-lengths.kv_len, kind="stable")
+        if grid.sorted_sequences
+        else None,
     )
 
 
-def _rows(attention: Attention, seq: Sequence, tile: Tile, grid: Grid, splits: int) -> Tiles:
-    rows = seq.q_len * grid.packed
-    first = np.arange(0, rows, tile.block_m)
-    if grid.longest_first:
-        first = first[::-1]
-    last = np.minimum(first + tile.block_m, rows) - 1
-    queries = (first // grid.packed, last // grid.packed)
-    start, stop = block_range(attention, seq, *queries, tile.block_n)
-    if splits > 1:
-        all_blocks = np.full_like(stop, ceil_div(seq.kv_len, tile.block_n))
-        whole = stop - start if grid.split_after_mask else all_blocks
+def ragged(values: Ints, repeats: Ints) -> tuple[Ints, Ints]:
+    """Each value so many times, and 0, 1, 2, ... along each run of it."""
+    ends = np.cumsum(repeats)
+    return np.repeat(values, repeats), np.arange(ends[-1]) - np.repeat(ends - repeats, repeats)
+
+
+def _rows(
+    attention: Attention,
+    own: Lengths,
+    tile: Tile,
+    grid: Grid,
+    block: Ints,
+    split: Ints,
+    splits: Ints,
+) -> Tiles:
+    """A row per (sequence, split, query tile), each with the lengths of its own sequence."""
+    first = block * tile.block_m
+    last = np.minimum(first + tile.block_m, own.q_len * grid.packed) - 1
+    start, stop = block_range(
+        attention, own, first // grid.packed, last // grid.packed, tile.block_n
+    )
+    if max(grid.splits) > 1:
+        whole = stop - start if grid.split_after_mask else -(-own.kv_len // tile.block_n)
         origin = start if grid.split_after_mask else np.zeros_like(start)
-        start, stop = _split(start, stop, origin, -(-whole // splits), splits)
-        first, last = (np.broadcast_to(x, start.shape) for x in (first, last))
-    start, stop, first, last = (x.ravel() for x in (start, stop, first, last))
-    kv_start = np.minimum(start * tile.block_n, seq.kv_len)
-    kv_stop = np.minimum(stop * tile.block_n, seq.kv_len)
+        per_split = -(-whole // splits)
+        low = np.clip(origin + split * per_split, start, stop)
+        start, stop = low, np.clip(origin + (split + 1) * per_split, low, stop)
+    kv_start, kv_stop = (np.minimum(x * tile.block_n, own.kv_len) for x in (start, stop))
     q_rows = last - first + 1
-    out_bytes = attention.output_bytes if splits == 1 else 4
+    out_bytes = np.where(splits > 1, 4, attention.output_bytes)
     return Tiles(
         steps=stop - start,
         q_start=first,
@@ -93,16 +110,6 @@ def _rows(attention: Attention, seq: Sequence, tile: Tile, grid: Grid, splits: i
         load_bytes=(q_rows * attention.head_dim * attention.element_bytes).astype(np.float64),
         store_bytes=(q_rows * (attention.value_dim * out_bytes + LSE_BYTES)).astype(np.float64),
     )
-
-
-def _split(
-    start: Ints, stop: Ints, origin: Ints, per_split: Ints, splits: int
-) -> tuple[Ints, Ints]:
-    """KV tiles of each (split, query tile)."""
-    low = origin + np.arange(splits)[:, None] * per_split
-    low = np.minimum(np.maximum(start, low), stop)
-    high = origin + np.arange(1, splits + 1)[:, None] * per_split
-    return low, np.maximum(low, np.minimum(stop, high))
 
 
 def grid_operands(

@@ -11,7 +11,12 @@ from gpusim.schedules import shipped_kernels as kernels
 from gpusim.schedules.custom import custom
 from gpusim.schedules.flash2 import flash2
 from gpusim.schedules.flash3 import flash3, flash3_fp8, quantised
-from gpusim.schedules.framework import query_copy, sglang_cache_write, vllm_cache_write
+from gpusim.schedules.framework import (
+    output_copy,
+    query_copy,
+    sglang_cache_write,
+    vllm_cache_write,
+)
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.split_kv import flash2_split_kv
 from gpusim.schedules.tiling import Tiling
@@ -29,33 +34,45 @@ class Implementation:
     Attributes:
         prefill, decode: the attention launches, where some or no sequence brings several queries.
         page_size: of the cache, unless the problem names one.
+        quantises: with an FP8 cache the queries are quantised too, and the FP8 kernel runs.
         cache_write: stores the new keys and values before attention.
-        swap_copies: copies beyond the first around a GQA decode whose heads are packed by reshaping
-            Q and O (`seqlenq_ngroups_swapped`); None: packing copies nothing.
+        output_copies: copies of O after a GQA decode whose heads are packed by reshaping Q and O
+            (`seqlenq_ngroups_swapped`), where its views are not contiguous; None: no copies at all.
     """
 
     prefill: Attend
     decode: Attend
     page_size: int | None = None
+    quantises: bool = False
     cache_write: Callable[[Attention], Launch] | None = None
-    swap_copies: int | None = None
+    output_copies: int | None = None
+
+    def problem(self, attention: Attention) -> Attention:
+        """The problem as the framework's kernels take it."""
+        fp8 = self.quantises and attention.cache_dtype == "fp8"
+        return quantised(attention) if fp8 else attention
 
     def build(self, attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
         """All launches of one call, in order."""
         if self.page_size and attention.page_size is None:
             attention = attention.model_copy(update={"page_size": self.page_size})
-        before = (self.cache_write(attention),) if self.cache_write else ()
+        write = (self.cache_write(attention),) if self.cache_write else ()
         attend = self.decode if attention.single_query else self.prefill
-        return (*before, *self._copies(attention), *attend(attention, gpu))
+        copies_in, copies_out = self._copies(attention)
+        return (
+            *write,
+            *(query_copy(attention, i) for i in range(copies_in)),
+            *attend(attention, gpu),
+            *(output_copy(attention, i) for i in range(copies_out)),
+        )
 
-    def _copies(self, attention: Attention) -> tuple[Launch, ...]:
-        """One copy where query heads are swapped for rows; more where views are not contiguous."""
+    def _copies(self, attention: Attention) -> tuple[int, int]:
+        """Copies of Q and of O: one where heads are swapped for rows, more for strided views."""
         swapped = attention.single_query and attention.group_size > 1
-        if self.swap_copies is None or not swapped or attention.effective_window is not None:
-            return ()
+        if self.output_copies is None or not swapped or attention.effective_window is not None:
+            return 0, 0
         strided = attention.batch > 1 and attention.kv_heads > 1
-        count = 1 + (self.swap_copies if strided else 0)
-        return tuple(query_copy(attention, f"swap_copy_{i}") for i in range(count))
+        return (2, self.output_copies) if strided else (1, 0)
 
 
 def _scheduled(
@@ -76,10 +93,9 @@ def _varlen_split_kv(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
 
 
 def _flash3(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
-    """FlashAttention-3; with an FP8 cache the queries are quantised too and the FP8 kernel runs."""
-    if attention.cache_dtype == "fp8":
-        return flash3_fp8(quantised(attention), gpu, Tiling())
-    return flash3(attention, gpu, Tiling())
+    """FlashAttention-3, in FP8 if the problem is."""
+    build = flash3_fp8 if attention.dtype == "fp8" else flash3
+    return build(attention, gpu, Tiling())
 
 
 IMPLEMENTATIONS = {
@@ -92,14 +108,22 @@ IMPLEMENTATIONS = {
         decode=_varlen_split_kv,
         page_size=16,
         cache_write=vllm_cache_write,
-        swap_copies=3,
+        output_copies=2,  # vLLM 0.24 on L40S: four copies in all; 0.14 on A100 has one more
     ),
-    "flash_attn_3": Implementation(prefill=_flash3, decode=_flash3),
+    "flash_attn_3": Implementation(prefill=_flash3, decode=_flash3, quantises=True),
     "sglang_flash_attn_3": Implementation(
-        prefill=_flash3, decode=_flash3, page_size=1, cache_write=sglang_cache_write
+        prefill=_flash3,
+        decode=_flash3,
+        page_size=1,
+        quantises=True,
+        cache_write=sglang_cache_write,
     ),
     "vllm_flash_attn_3": Implementation(
-        prefill=_flash3, decode=_flash3, page_size=16, cache_write=vllm_cache_write
+        prefill=_flash3,
+        decode=_flash3,
+        page_size=16,
+        quantises=True,
+        cache_write=vllm_cache_write,
     ),
     "sglang_triton": Implementation(
         prefill=_kernel("extend_attention", kernels.sglang_extend),

@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from gpusim.schedules.step import Pipe, Step
 from gpusim.schedules.work import Work
 
+#: Requests for bytes that the launch has touched before, in parts: how many bytes, and their reuse
+#: distance, the bytes that pass through L2 between the two touches.
+Rereads = tuple[tuple[float, float], ...]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operand:
@@ -16,20 +20,24 @@ class Operand:
         unique_bytes: distinct bytes touched.
         requested_bytes: bytes asked from L2, re-reads included.
         heads_per_stream: consecutive heads of the work's loops that read the same bytes (GQA).
-        query_splits: CTAs of a head and sequence that read the same bytes, in the grid's order all
-            other heads and sequences apart (FlashAttention-1).
-        reuse_bytes: what passes through L2 between two touches of the same byte in this launch,
-            where the schedule knows it; None: the order of the work decides.
-        walks: times that a CTA itself goes over its share.
+        rereads: what is requested again (of a write, rewritten) and may have left L2 by then; the
+            rest is found there. None: for a read, what the loops of the grid come back to
+            (`loops.grid_rereads`); for a write, nothing.
+        scratch_distance: for a tensor that the launch itself writes before it reads it, the reuse
+            distance between the two; None: it reads what was there before, if anything.
     """
 
     name: str
     unique_bytes: float
     requested_bytes: float
     heads_per_stream: int = 1
-    query_splits: int = 1
-    walks: float = 1.0
-    reuse_bytes: float | None = None
+    rereads: Rereads | None = None
+    scratch_distance: float | None = None
+
+    @property
+    def again_bytes(self) -> float:
+        """Bytes requested beyond the first touch."""
+        return max(0.0, self.requested_bytes - self.unique_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,9 @@ Decode-Phase of Transformers" (arXiv 2405.10480, MLSys 2025), as built in ONNX R
 import numpy as np
 
 from gpusim.schedules.forward import packed_heads
-from gpusim.schedules.launch import Launch, Operand
-from gpusim.schedules.mask import kv_bytes, q_bytes
+from gpusim.schedules.launch import Launch
+from gpusim.schedules.lean_operands import lean_operands, partial_row_bytes
+from gpusim.schedules.occupancy import register_limit, smem_limit
 from gpusim.schedules.outputs import Outputs, list_outputs
 from gpusim.schedules.split_kv import HEAD_DIMS, split_tile
 from gpusim.schedules.step import attention_step
@@ -51,11 +52,24 @@ def lean_launch(
     outputs = list_outputs(attention, tile, packed, fixed_maximum=fixed_maximum)
     longest = ceil_div(max(s.kv_len for s in attention.sequences), tile.block_n)
     workers = lean_workers(int(outputs.planned.sum()), len(outputs), longest, gpu.sm.count)
-    return _launch(attention, tile, outputs, cut(outputs.planned, workers), packed)
+    slots = gpu.sm.count * max(1, _ctas_per_sm(gpu, tile))
+    plan = cut(outputs.planned, workers)
+    return _launch(attention, tile, outputs, plan, packed, running=min(workers, slots))
+
+
+def _ctas_per_sm(gpu: Gpu, tile: Tile) -> int:
+    registers = register_limit(gpu, tile.threads, tile.registers_per_thread)
+    return min(registers, smem_limit(gpu, tile.smem_bytes))
 
 
 def _launch(
-    attention: Attention, tile: Tile, outputs: Outputs, plan: Segments, packed: int
+    attention: Attention,
+    tile: Tile,
+    outputs: Outputs,
+    plan: Segments,
+    packed: int,
+    *,
+    running: int,
 ) -> Launch:
     tiles = _tiles(attention, tile, outputs, plan)
     work = Work(
@@ -71,7 +85,7 @@ def _launch(
         head=outputs.head[plan.output],
     )
     workers = int(plan.worker[-1]) + 1
-    reads, writes = _operands(attention, work, plan, workers)
+    reads, writes = lean_operands(attention, work, plan, running)
     return Launch(
         name="lean_fwd",
         threads=tile.threads,
@@ -85,14 +99,10 @@ def _launch(
         work=work,
         tile=tile.choice,
         workers=workers,
-        merge_bytes=float(tiles.q_rows.max() * _partial_row_bytes(attention)),
+        merge_bytes=float(tiles.q_rows.max() * partial_row_bytes(attention)),
         reads=reads,
         writes=writes,
     )
-
-
-def _partial_row_bytes(attention: Attention) -> int:
-    return 4 * attention.value_dim + 4
 
 
 def _tiles(attention: Attention, tile: Tile, outputs: Outputs, plan: Segments) -> Tiles:
@@ -103,7 +113,7 @@ def _tiles(attention: Attention, tile: Tile, outputs: Outputs, plan: Segments) -
     kv_start, kv_stop = (
         np.minimum((outputs.kv_first[output] + x) * tile.block_n, kv_len) for x in (first, stop)
     )
-    partial = rows * _partial_row_bytes(attention)
+    partial = rows * partial_row_bytes(attention)
     result = rows * attention.value_dim * attention.output_bytes
     loop = (kv_stop - kv_start) * attention.kv_row_bytes + plan.peers * partial
     return Tiles(
@@ -116,41 +126,3 @@ def _tiles(attention: Attention, tile: Tile, outputs: Outputs, plan: Segments) -
         load_bytes=(rows * attention.head_dim * attention.element_bytes).astype(np.float64),
         store_bytes=np.where(plan.host, result, partial).astype(np.float64),
     )
-
-
-def _operands(
-    attention: Attention, work: Work, plan: Segments, workers: int
-) -> tuple[tuple[Operand, ...], tuple[Operand, ...]]:
-    """Q, K and V, partial results and O.
-
-    Workers do not walk K and V in step. With x workers for each of the streams of K and V, a stream
-    is touched again after unique/x bytes if x >= 1 (by another worker), else after unique·x (by the
-    same one). A partial result waits in L2 for the share of the launch that its writer still runs.
-    """
-    tiles = work.tiles
-    partial = work.total(np.where(plan.host, 0.0, tiles.store_bytes))
-    kv = work.total(tiles.loop_bytes) - partial
-    unique = min(kv, kv_bytes(attention))
-    per_stream = workers / (attention.batch * attention.kv_heads)
-    q = Operand(
-        name="q", unique_bytes=q_bytes(attention), requested_bytes=work.total(tiles.load_bytes)
-    )
-    keys = Operand(
-        name="kv",
-        unique_bytes=unique,
-        requested_bytes=kv,
-        reuse_bytes=unique * min(per_stream, 1 / per_stream),
-    )
-    stored = work.total(np.where(plan.host, tiles.store_bytes, 0.0))
-    out = Operand(name="o", unique_bytes=stored, requested_bytes=stored)
-    if not partial:
-        return (q, keys), (out,)
-    later = work.total(np.where(plan.host, 0.0, tiles.store_bytes * plan.later)) / partial
-    touched = q.unique_bytes + unique + partial + stored
-    scratch = Operand(
-        name="partial",
-        unique_bytes=partial,
-        requested_bytes=partial,
-        reuse_bytes=later * touched,
-    )
-    return (q, keys, scratch), (out, scratch)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpusim.errors import SpecError
-from gpusim.schedules.grid import MAX_ROWS
+from gpusim.schedules.grid import MAX_ROWS, ragged
 from gpusim.schedules.mask import Lengths, block_range
 from gpusim.schedules.tile import Tile
 from gpusim.schedules.work import Ints
@@ -58,7 +58,7 @@ def list_outputs(
     total = int((blocks * copies).sum()) * heads
     if total > MAX_ROWS:
         raise SpecError(f"sequences: expected at most {MAX_ROWS} tiles, found {total}")
-    entry, block = _ragged(np.arange(len(entries)), blocks)
+    entry, block = ragged(np.arange(len(entries)), blocks)
     first = np.minimum(block * tile.block_m, rows[entry])
     q_rows = np.minimum(first + tile.block_m, rows[entry]) - first
     start, stop = block_range(
@@ -74,7 +74,7 @@ def list_outputs(
     planned = np.maximum(1, most[block] if fixed_maximum else tiles)
     # one row so far per query tile of an entry; now one per copy and head too
     streams = np.repeat(np.arange(len(entries)), copies * heads)
-    stream, block = _ragged(np.arange(len(streams)), blocks[streams])
+    stream, block = ragged(np.arange(len(streams)), blocks[streams])
     row = (np.cumsum(blocks) - blocks)[streams[stream]] + block
     return Outputs(
         sequence=stream // heads,
@@ -86,9 +86,3 @@ def list_outputs(
         kv_len=kv_len[entry][row],
         planned=planned[row],
     )
-
-
-def _ragged(values: Ints, repeats: Ints) -> tuple[Ints, Ints]:
-    """Each value so many times, and 0, 1, 2, ... along each run of it."""
-    ends = np.cumsum(repeats)
-    return np.repeat(values, repeats), np.arange(ends[-1]) - np.repeat(ends - repeats, repeats)

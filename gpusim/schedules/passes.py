@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpusim.errors import SpecError
-from gpusim.schedules.launch import Operand
-from gpusim.schedules.mask import kv_bytes
-from gpusim.schedules.work import Ints, Tiles, Work
+from gpusim.schedules.work import Ints
 from gpusim.spec.attention import Attention, Sequence
 from gpusim.units import ceil_div
 
@@ -104,68 +102,3 @@ def pass_table(attention: Attention, grid: PassGrid) -> tuple[Passes, Ints]:
     tables = [passes_of(attention, s, grid) for s in attention.sequences]
     columns = (np.concatenate([getattr(t, c) for t in tables]) for c in Passes.__slots__)
     return Passes(*columns), np.array([len(t.split) for t in tables])
-
-
-def pass_work(
-    attention: Attention, grid: PassGrid, table: tuple[Passes, Ints], loop: Ints, store: Ints
-) -> Work:
-    """The passes as work items, each owned by its CTA; K and V are loaded before a pass' loop.
-
-    CTAs are numbered in grid order, (batch, head, split) with the first fastest; those without a
-    pass are left out.
-
-    Args:
-        attention: the problem.
-        grid: its layout.
-        table: of `pass_table`.
-        loop, store: bytes read in the loop of a pass, and written, a row each.
-    """
-    passes, sizes = table
-    copies = np.array([s.count for s in attention.sequences])
-    heads, batch = attention.q_heads, attention.batch
-    splits = np.split(passes.split, np.cumsum(sizes)[:-1])
-    one_head = np.concatenate(
-        [
-            (z * (heads * batch) + np.arange(end - n, end)[:, None]).ravel()
-            for z, n, end in zip(splits, copies, np.cumsum(copies), strict=True)
-        ]
-    )
-    position = one_head + np.arange(heads)[:, None] * batch
-    kv_loads = (passes.kv_stop - passes.kv_start) * attention.kv_row_bytes
-    return Work(
-        tiles=Tiles(
-            steps=passes.steps,
-            q_start=passes.q_start,
-            q_rows=passes.q_rows,
-            kv_start=passes.kv_start,
-            kv_stop=passes.kv_stop,
-            loop_bytes=loop.astype(np.float64),
-            load_bytes=kv_loads.astype(np.float64),
-            store_bytes=store.astype(np.float64),
-        ),
-        group_first=np.cumsum(sizes) - sizes,
-        group_rows=sizes,
-        copies=copies,
-        heads=heads,
-        owner=np.unique(position.ravel(), return_inverse=True)[1],
-        row_block=grid.rows,
-        row_stride=grid.splits,
-    )
-
-
-def kv_operand(attention: Attention, work: Work, splits: int) -> Operand:
-    """K and V: read by every query head and split for itself, distinct by KV head."""
-    requested = work.total(work.tiles.load_bytes)
-    return Operand(
-        name="kv",
-        unique_bytes=min(requested, kv_bytes(attention)),
-        requested_bytes=requested,
-        heads_per_stream=attention.group_size,
-        query_splits=splits,
-    )
-
-
-def num_workers(work: Work) -> int:
-    """CTAs that own the work."""
-    assert work.owner is not None  # `pass_work` sets it
-    return int(work.owner.max()) + 1

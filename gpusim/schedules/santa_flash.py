@@ -109,7 +109,7 @@ def _fused(
                 requested_bytes=work.total(work.tiles.load_bytes),
             ),
             Operand(name="k", unique_bytes=k_bytes, requested_bytes=k_bytes),
-            Operand(name="v", unique_bytes=v_bytes, requested_bytes=v_asked, reuse_bytes=0.0),
+            Operand(name="v", unique_bytes=v_bytes, requested_bytes=v_asked, rereads=()),
         ),
         writes=(
             Operand(name="stats", unique_bytes=stats, requested_bytes=stats),
@@ -171,7 +171,7 @@ def _finalize(attention: Attention, gpu: Gpu, tiles: int) -> Launch:
                 name="stats",
                 unique_bytes=float(ctas * tiles * santa.STAT_BYTES),
                 requested_bytes=ctas * stats,
-                reuse_bytes=0.0,
+                rereads=(),
             ),
             Operand(name="out_tiles", unique_bytes=ctas * parts, requested_bytes=ctas * parts),
         ),

@@ -85,9 +85,9 @@ def pass2(
                 name="stash",
                 unique_bytes=stash,
                 requested_bytes=sectors,
-                reuse_bytes=0.0,  # by the next CTAs
+                rereads=(),  # by the next CTAs
             ),
-            Operand(name="v", unique_bytes=v_bytes, requested_bytes=v_asked, reuse_bytes=0.0),
+            Operand(name="v", unique_bytes=v_bytes, requested_bytes=v_asked, rereads=()),
             Operand(name="budgets", unique_bytes=float(budgets), requested_bytes=float(budgets)),
         ),
         writes=(

@@ -120,7 +120,7 @@ def _tile_budgets(attention: Attention, gpu: Gpu, tiles: int) -> Launch:
                 name="stats",
                 unique_bytes=float(heads * tiles * santa.STAT_BYTES),
                 requested_bytes=heads * loads,
-                reuse_bytes=0.0,
+                rereads=(),
             ),
         ),
         writes=(

@@ -1,90 +1,143 @@
-"""Tiles of the Triton and FlashInfer kernels, written down as any user would describe a kernel."""
+"""Tiles of the Triton and FlashInfer kernels, written down as any user would describe a kernel.
+
+Triton pads head sizes to powers of two. Their reductions over splits are modelled by
+FlashAttention-2's combine kernel.
+"""
 
 import math
 
-from gpusim.spec.attention import Attention
+from gpusim.spec.attention import BYTES, Attention
 from gpusim.spec.gpu import Gpu
-from gpusim.spec.kernel import Kernel
-from gpusim.units import ceil_div, round_up
+from gpusim.spec.kernel import Kernel, KernelPart
+from gpusim.units import KIB, ceil_div, round_up
 
-#: SGLang's `triton_attention_num_kv_splits`, vLLM's segments of a 3D launch.
-SGLANG_SPLITS, VLLM_SEGMENTS = 8, 16
+#: SGLang's `triton_attention_num_kv_splits`, vLLM's segments of a 3D launch and their limit.
+SGLANG_SPLITS, VLLM_SEGMENTS, VLLM_3D_LIMIT = 8, 16, 128
+
+#: SGLang's extend tiles: architecture, then (largest head size, block_m, block_n) in order.
+EXTEND_TILES = {
+    "sm_80": ((128, 128, 128), (256, 64, 64), (512, 32, 64)),
+    "sm_86": ((128, 64, 128), (256, 64, 64), (512, 32, 32)),
+    "sm_89": ((128, 64, 128), (256, 64, 64), (512, 32, 32)),
+    "sm_90": ((128, 128, 64), (256, 64, 64), (512, 32, 64)),
+}
+
+#: FlashInfer's keys of a tile by query rows: architecture, then by head size up to 64, 128, 256.
+FLASHINFER_KEYS = {
+    "sm_80": {16: (256, 128, 64), 64: (128, 128, 32), 128: (64, 64, 64)},
+    "sm_86": {16: (128, 64, 64), 64: (128, 64, 16), 128: (64, 32, 32)},
+    "sm_89": {16: (128, 64, 64), 64: (128, 64, 16), 128: (64, 32, 32)},
+    "sm_90": {16: (256, 128, 64), 64: (128, 128, 64), 128: (64, 64, 64)},
+}
+
+
+#: Scratch beside the K and V buffers in Triton 3.9 builds of decode kernels.
+TRITON_SCRATCH_BYTES = 6 * KIB
+
+
+def _triton_smem(attention: Attention, block_n: int, *, stages: int) -> int:
+    """Shared memory of a Triton kernel: one buffer of K and V less than it has stages, and scratch.
+
+    So do builds of such kernels by Triton 3.6 and 3.9; the query tile stays in registers.
+    """
+    dims = sum(1 << (d - 1).bit_length() for d in (attention.head_dim, attention.value_dim))
+    buffers = max(1, stages - 1) * block_n * dims * BYTES[attention.cache_dtype]
+    return buffers + TRITON_SCRATCH_BYTES
 
 
 def sglang_extend(attention: Attention, gpu: Gpu) -> Kernel:
-    """SGLang's Triton prefill (`extend_attention.py`): loads not pipelined, no packing."""
+    """SGLang's Triton prefill (`extend_attention.py`): one stage, so that loads are exposed; heads
+    are not packed; tiles out of a sliding window are visited all the same."""
     d = attention.head_dim
-    ada, hopper = gpu.architecture in ("sm_86", "sm_89"), gpu.architecture == "sm_90"
-    if d <= 128:
-        block_m, block_n = (64, 128) if ada else (128, 64) if hopper else (128, 128)
-    else:
-        block_m, block_n = (64, 64) if d <= 256 else (32, 32 if ada else 64)
-    warps = min(block_m // 16, 4 if d <= 64 else 8)
-    return Kernel(block_m=block_m, block_n=block_n, num_warps=warps)
+    tiles = EXTEND_TILES[gpu.architecture]
+    block_m, block_n = next((m, n) for limit, m, n in tiles if d <= limit)
+    return Kernel(
+        block_m=block_m,
+        block_n=block_n,
+        num_warps=4 if d <= 64 else 8,
+        smem_bytes=_triton_smem(attention, block_n, stages=1),
+        prefetch=False,
+        prunes_window=False,
+        power_of_two=True,
+    )
+
+
+#: SGLang's decode without groups multiplies and adds on CUDA cores, one query row.
+MULTIPLY_ADD = (
+    (
+        KernelPart(name="qk", fp32="N*D"),
+        KernelPart(name="exp2", exp2="N"),
+        KernelPart(name="pv", fp32="N*DV"),
+    ),
+)
 
 
 def sglang_decode(attention: Attention, gpu: Gpu) -> Kernel:
-    """SGLang's grouped Triton decode (`decode_attention.py`): 16 heads by 32 keys, split KV.
+    """SGLang's Triton decode (`decode_attention.py`): 16 heads of a group by 32 keys, split KV.
 
     The split count follows `metadata.py`: as many as the SMs, scaled by the log of the context,
-    have room for, at most 8.
+    have room for, at most 8; here one count for all sequences, from the longest.
     """
     longest = max(s.kv_len for s in attention.sequences)
-    groups = ceil_div(attention.q_heads, min(16, attention.group_size))
+    grouped = attention.group_size > 1
+    blocks = ceil_div(attention.q_heads, min(16, attention.group_size))
     cores = int(gpu.sm.count * max(math.log2(longest / 64), 1.0))
-    splits = min(ceil_div(cores, attention.batch * groups), SGLANG_SPLITS)
+    splits = min(ceil_div(cores, attention.batch * blocks), SGLANG_SPLITS)
+    block_n = 32 if grouped else 64
     return Kernel(
         block_m=16,
-        block_n=32 if attention.group_size > 1 else 64,
+        block_n=block_n,
         num_warps=4,
         stages=2,
+        smem_bytes=_triton_smem(attention, block_n, stages=2),
         pack_gqa=True,
         num_splits=max(1, min(splits, ceil_div(longest, 32))),
+        power_of_two=True,
+        tracks=None if grouped else MULTIPLY_ADD,
     )
 
 
 def vllm_unified(attention: Attention, gpu: Gpu) -> Kernel:  # noqa: ARG001
     """vLLM's unified Triton kernel, 2D (`triton_unified_attention.py`): packed heads, 3 stages."""
     return Kernel(
-        block_m=max(16, round_up(attention.group_size, 16)),
+        block_m=max(16, 1 << (attention.group_size - 1).bit_length()),
         block_n=32,
         num_warps=4,
         stages=3,
+        smem_bytes=_triton_smem(attention, 32, stages=3),
         pack_gqa=True,
+        power_of_two=True,
     )
 
 
 def vllm_unified_decode(attention: Attention, gpu: Gpu) -> Kernel:
     """The same in 3D: 16 segments of the KV range, while sequences x KV heads are at most 128."""
-    if attention.batch * attention.kv_heads > 128:
+    if attention.batch * attention.kv_heads > VLLM_3D_LIMIT:
         return vllm_unified(attention, gpu)
-    wide = attention.cache_dtype == "fp8"
+    block_n = 32 if attention.cache_dtype == "fp8" else 16
     return vllm_unified(attention, gpu).model_copy(
-        update={"block_n": 32 if wide else 16, "num_splits": VLLM_SEGMENTS}
+        update={
+            "block_n": block_n,
+            "smem_bytes": _triton_smem(attention, block_n, stages=3),
+            "num_splits": VLLM_SEGMENTS,
+        }
     )
 
 
 def flashinfer_prefill(attention: Attention, gpu: Gpu) -> Kernel:
-    """FlashInfer's FA2 kernel (`scheduler.cuh`, `prefill.cuh`): query tile by packed length."""
+    """FlashInfer's FA2 kernel (`scheduler.cuh`, `prefill.cuh`): rows by mean packed length."""
     tokens = sum(s.count * s.q_len for s in attention.sequences)
     packed = tokens / attention.batch * attention.group_size
     d = attention.head_dim
     block_m = 128 if packed > 64 and d < 256 else 64 if packed > 16 else 16
-    ada = gpu.architecture in ("sm_86", "sm_89")
-    block_n = {
-        16: 256 if d <= 64 else 64 if d > 128 else 128,
-        64: 128 if d <= 128 else 32,
-        128: 64,
-    }[block_m]
-    if ada:
-        block_n = {16: 128 if d <= 64 else 64, 64: 128 if d <= 64 else 64, 128: 64}[block_m]
-        block_n = 32 if block_m == 128 and d > 64 else 16 if block_m == 64 and d > 128 else block_n
+    keys = FLASHINFER_KEYS[gpu.architecture][block_m]
+    block_n = keys[0 if d <= 64 else 1 if d <= 128 else 2]
     return Kernel(block_m=block_m, block_n=block_n, num_warps=4, pack_gqa=True)
 
 
 def flashinfer_decode(attention: Attention, gpu: Gpu) -> Kernel:
-    """The same tiles for decode, KV cut so that the grid fills the GPU twice over."""
+    """The same tiles for decode, KV cut into chunks of 128 keys or more that fill the GPU twice."""
     kernel = flashinfer_prefill(attention, gpu)
-    longest = max(s.kv_len for s in attention.sequences)
+    longest = round_up(max(s.kv_len for s in attention.sequences), 128)
     room = 2 * gpu.sm.count // (attention.batch * attention.kv_heads)
-    return kernel.model_copy(update={"num_splits": max(1, min(room, ceil_div(longest, 128), 256))})
+    return kernel.model_copy(update={"num_splits": max(1, min(room, longest // 128, 256))})

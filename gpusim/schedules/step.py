@@ -47,6 +47,7 @@ class Step:
             end.
         loads: load waits in a row within one step (K, then V: 2).
         stages: steps' loads that may be in flight at once.
+        prefetch: whether loads run ahead of the step that needs them; else it waits for its own.
         syncs: rounds of CTA barriers and load waits, in units of the profile's `cta.sync_clocks`.
     """
 
@@ -58,6 +59,7 @@ class Step:
     store_bytes: float = 0.0
     loads: int = 1
     stages: int = 1
+    prefetch: bool = True
     syncs: float = 1.0
 
     def total(self, pipe: Pipe) -> float:
@@ -77,20 +79,21 @@ def attention_step(
     shared memory; warps beyond block_m/16 share out the keys.
     With S = block_m·block_n scores and padded head sizes d and dv:
 
-        QKᵀ      tensor 2·S·d FLOP, smem (warps + 1)·block_n·d·2 B (+ block_m·d·2 B for Q)
+        QKᵀ      tensor 2·S·d FLOP, smem (warps + 1)·block_n·d·e B (+ block_m·d·e B for Q)
         softmax  exp2 S; pack to 16 bit S/2; FP32 scale, max and sum 3·S, rescale O block_m·dv
-        PV       tensor 2·S·dv FLOP, smem (warps + 1)·block_n·dv·2 B
+        PV       tensor 2·S·dv FLOP, smem (warps + 1)·block_n·dv·e B
 
-    An FP8 cache is converted once per element on its way into shared memory (16-bit matrix path).
+    A cache in FP8 under 16-bit queries is converted once per element on its way into shared memory.
     Source: FlashAttention-2 `flash_fwd_kernel.h`; the pipe sums give 2.81 us a step for the A100
     split-KV tile 64x128 at d=128, where 2.89 us is measured.
     """
     d, dv, n = tile.head_dim, tile.value_dim, tile.block_n
     scores = float(tile.block_m * n)
-    q_bytes = 0 if tile.q_in_registers else tile.block_m * d * 2
+    e = tile.element_bytes
+    q_bytes = 0 if tile.q_in_registers else tile.block_m * d * e
     readers = min(tile.num_warps, tile.block_m // 16) + 1  # and one write
-    qk = {Pipe.TENSOR: 2 * scores * d, Pipe.SMEM: readers * n * d * 2.0 + q_bytes}
-    pv = {Pipe.TENSOR: 2 * scores * dv, Pipe.SMEM: readers * n * dv * 2.0}
+    qk = {Pipe.TENSOR: 2 * scores * d, Pipe.SMEM: float(readers * n * d * e + q_bytes)}
+    pv = {Pipe.TENSOR: 2 * scores * dv, Pipe.SMEM: float(readers * n * dv * e)}
     track = (
         Part("qk", qk),
         Part("exp2", {Pipe.EXP2: scores}),
@@ -100,7 +103,7 @@ def attention_step(
     )
     unpack = Part("unpack", {Pipe.CONVERT: float(n * (d + dv))})
     return Step(
-        tracks=((unpack, *track) if kv_element_bytes == 1 else track,),
+        tracks=((unpack, *track) if kv_element_bytes < e else track,),
         matrix_dtype=matrix_dtype,
         load_bytes=float(n * (d + dv) * kv_element_bytes),
         loads=2,

@@ -161,6 +161,7 @@ def flat_work(
         group_rows=np.ones_like(count),
         copies=count,
         heads=heads,
+        heads_inner=True,
     )
 
 

@@ -1,9 +1,10 @@
 """Runs the launches of a call on the simulated machine."""
 
 from gpusim.errors import SpecError
+from gpusim.launch_result import LaunchResult, Span
 from gpusim.machine.account import launch_result, total_result
 from gpusim.machine.place import place
-from gpusim.result import LaunchResult, Result, Span
+from gpusim.result import Result
 from gpusim.schedules.launch import Launch, footprint
 from gpusim.sim.launch_run import LaunchRun
 from gpusim.spec.attention import Attention

@@ -1,16 +1,15 @@
 """One launch on the simulated machine: a process per slot that works until nothing is left."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
-import numpy as np
 import simpy
 
 from gpusim.errors import SpecError
+from gpusim.launch_result import Span
 from gpusim.machine.account import Timing
 from gpusim.machine.place import Placed
-from gpusim.result import Span
-from gpusim.sim import dispatch
+from gpusim.sim.dispatch import dispatch
 from gpusim.sim.stepping import Stepping
 
 
@@ -28,15 +27,14 @@ class LaunchRun:
             placed.hbm_bandwidth,
             placed.l2_bandwidth,
         )
-        self.merge, self.trace = merge, trace
+        self.trace = trace
         self.raw_spans: list[tuple[int, int, int, float, float, float]] = []
-        pace = np.where(placed.units > 0, placed.units, 1.0)
-        columns = (placed.units, placed.hbm_bytes / pace, placed.l2_bytes / pace)
-        self._rows = list(zip(*(column.tolist() for column in columns), strict=True))
+        self._rows, self._ctas = dispatch(placed, merge=merge)
         self._residents = [0] * placed.num_sms
         self._busy_since = [0.0] * placed.num_sms
         self._sm_busy_us = 0.0
         self._resident_us = self._fix_up_us = 0.0
+        self._fixing, self._loops_idle_us, self._fix_up_limits_us = 0, 0.0, 0.0
         peers = placed.launch.work.peers
         self._peers = None if peers is None else peers.tolist()
         self._first_done = (
@@ -50,9 +48,8 @@ class LaunchRun:
             SpecError: if CTAs that wait for others leave them no slot to run on.
         """
         placed = self.placed
-        ctas = dispatch.ctas(placed.launch.work, lanes=placed.lanes, merge=self.merge)
         slots = [
-            self.env.process(self._slot(slot % placed.num_sms, slot // placed.num_sms, ctas))
+            self.env.process(self._slot(slot % placed.num_sms, slot // placed.num_sms))
             for slot in range(placed.lanes)
         ]
         self.env.run()
@@ -62,14 +59,12 @@ class LaunchRun:
                 " that runs waits for one that has not started"
             )
 
-    def _slot(
-        self, sm: int, slot: int, ctas: Iterator[dispatch.Cta]
-    ) -> Generator[simpy.Event, Any, None]:
+    def _slot(self, sm: int, slot: int) -> Generator[simpy.Event, Any, None]:
         """Take CTAs until none is left, and do their items one after another."""
         env, rows, enter = self.env, self._rows, self.stepping.enter
         latency = self.placed.latency_us
         self._enter(sm)
-        for worker, items in ctas:
+        for worker, items in self._ctas:
             for first, row, count in items:
                 start = env.now
                 steps, hbm_step, l2_step = rows[row]
@@ -87,16 +82,23 @@ class LaunchRun:
 
     def _fix_up(self, worker: int, peers: int) -> Generator[simpy.Event, Any, None]:
         """Announce a worker's first result; wait for those of its peers and merge them."""
-        start = self.env.now
         first = self._first_done[worker]
         if not first.triggered:
             first.succeed()
+        if not peers:
+            return
+        start = self.env.now
+        if not self._fixing:
+            self._loops_idle_us = self.stepping.idle_us()
+        self._fixing += 1
         for peer in range(worker + 1, worker + peers + 1):
             if not self._first_done[peer].triggered:
                 yield self._first_done[peer]
-        if peers:
-            yield self.env.timeout(peers * self.placed.merge_us)
-            self._fix_up_us += self.env.now - start
+        yield self.env.timeout(peers * self.placed.merge_us)
+        self._fix_up_us += self.env.now - start
+        self._fixing -= 1
+        if not self._fixing:
+            self._fix_up_limits_us += self.stepping.idle_us() - self._loops_idle_us
 
     def _enter(self, sm: int) -> None:
         if not self._residents[sm]:
@@ -126,7 +128,7 @@ class LaunchRun:
         return Timing(
             time_us=time,
             shares=shares,
-            limited_us=self.stepping.limited_us,
+            limited_us=self.stepping.limited_us | {"fix_up": self._fix_up_limits_us},
             resident_us=self._resident_us,
             sm_busy_us=self._sm_busy_us,
         )
@@ -135,13 +137,8 @@ class LaunchRun:
         self, raw: tuple[int, int, int, float, float, float], launch: int, offset: float
     ) -> Span:
         """A span with times from the start of the call."""
-        sm, slot, item, start, loop, end = raw
+        sm, slot, item, *times = raw
+        start, loop, end = (offset + time for time in times)
         return Span(
-            launch=launch,
-            sm=sm,
-            slot=slot,
-            item=item,
-            start_us=offset + start,
-            loop_us=offset + loop,
-            end_us=offset + end,
+            launch=launch, sm=sm, slot=slot, item=item, start_us=start, loop_us=loop, end_us=end
         )

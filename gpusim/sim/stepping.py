@@ -93,6 +93,12 @@ class Stepping:
         self.env.timeout(delay).callbacks.append(begin)
         return end
 
+    def idle_us(self) -> float:
+        """Time on the clock, until now, in which no CTA was in its main loop."""
+        now = self.env.now
+        running = now - self._now if self._count else 0.0
+        return now - sum(self.limited_us.values()) - running
+
     def _advance(self) -> None:
         """Bring virtual time, and the books of saturation, up to the clock."""
         now = self.env.now

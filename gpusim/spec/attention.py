@@ -112,7 +112,7 @@ class Attention(BaseModel):
         """Bytes of one token's key and value row in one KV head."""
         return (self.head_dim + self.value_dim) * BYTES[self.cache_dtype]
 
-    @property
+    @cached_property
     def effective_window(self) -> int | None:
         """The window, or None where it is as wide as the longest sequence and hides nothing.
 

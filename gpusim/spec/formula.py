@@ -3,6 +3,10 @@
 import ast
 import operator
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+#: Amounts of work in one step above this are taken for mistakes.
+LARGEST = 1e15
 
 #: Sizes that a formula may name.
 SYMBOLS = {
@@ -29,25 +33,42 @@ def evaluate(formula: str | float, sizes: Mapping[str, float]) -> float:
     2097152.0
 
     Raises:
-        ValueError: if it is more than + - * / over numbers and known sizes, or not positive.
+        ValueError: if it is more than + - * / over numbers and known sizes, or its value is not a
+            positive number of a size that work can have.
     """
     text = str(formula)
-    if len(text) > 200:
-        raise ValueError("expected a formula of at most 200 characters")
     try:
-        value = _value(ast.parse(text, mode="eval").body, sizes)
-    except (SyntaxError, ZeroDivisionError, OverflowError, RecursionError) as error:
-        raise ValueError(f"expected a formula such as 2*M*N*D, found {text!r}") from error
-    if not 0 < value < float("inf"):
-        raise ValueError(f"expected a formula above 0, found {text!r} = {value:g}")
+        value = _value(_parse(text), sizes)
+    except ZeroDivisionError as error:
+        raise ValueError(f"expected a formula, found a division by zero in {text!r}") from error
+    if not 0 < value <= LARGEST:
+        raise ValueError(f"expected above 0 and at most {LARGEST:g}, found {text!r} = {value:g}")
     return value
+
+
+def check(formula: str | float) -> None:
+    """Check how a formula is written; its value depends on the tile.
+
+    Raises:
+        ValueError: if it is more than + - * / over numbers and known sizes.
+    """
+    text = str(formula)
+    with suppress(ZeroDivisionError):
+        _value(_parse(text), dict.fromkeys(SYMBOLS, 1.0))
+
+
+def _parse(text: str) -> ast.expr:
+    try:
+        return ast.parse(text, mode="eval").body
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"expected a formula such as 2*M*N*D, found {text!r}") from error
 
 
 def _value(node: ast.expr, sizes: Mapping[str, float]) -> float:
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         return _OPERATORS[type(node.op)](_value(node.left, sizes), _value(node.right, sizes))
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        return float(node.value)
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        return float(str(node.value))
     if isinstance(node, ast.Name) and node.id in sizes:
         return float(sizes[node.id])
     known = ", ".join(sizes)

@@ -4,10 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from gpusim.spec.formula import SYMBOLS, evaluate
+from gpusim.spec.formula import LARGEST, check
 
 Block = Annotated[int, Field(strict=True, ge=16, le=1024, multiple_of=16)]
-Formula = Annotated[str, Field(max_length=200)] | Annotated[float, Field(gt=0, le=1e15)]
+Formula = Annotated[str, Field(max_length=200)] | Annotated[float, Field(gt=0, le=LARGEST)]
 
 PIPES = ("tensor", "exp2", "fp32", "convert", "shared_memory", "shuffle", "issue")
 
@@ -40,7 +40,7 @@ class KernelPart(BaseModel):
     @classmethod
     def _is_arithmetic(cls, value: Formula | None) -> Formula | None:
         if value is not None:
-            evaluate(value, dict.fromkeys(SYMBOLS, 1.0))
+            check(value)
         return value
 
     @model_validator(mode="after")
@@ -59,9 +59,10 @@ class Kernel(BaseModel):
     """A tiled forward kernel: its tile, what a step asks of the pipes, and how work reaches CTAs.
 
     `assignment`: 'tiles' (a CTA per query tile, split and head), 'persistent' (as many CTAs as fit
-    draw tiles from a counter), 'static' (they take every n-th), 'stream_k' (equal runs of KV tiles
-    across outputs, merged in the same kernel). Splits add a combine launch. Left out, `tracks` is
-    FlashAttention-2's one track: QKᵀ, softmax, PV.
+    draw tiles from a counter; a tile costs what it costs a CTA of its own), 'static' (they take
+    every n-th), 'stream_k' (equal runs of KV tiles across outputs, merged in the same kernel).
+    Splits add a combine launch. Left out, `tracks` is FlashAttention-2's one track: QKᵀ, softmax,
+    PV.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,6 +79,15 @@ class Kernel(BaseModel):
     order: Literal["raster", "longest_first"] = "raster"
     matrix_path: Literal["mma_sync", "wgmma"] = "mma_sync"
     ping_pong: Annotated[bool, Field(strict=True)] = False
+    prefetch: Annotated[bool, Field(strict=True)] = Field(
+        default=True, description="loads run ahead of the step that needs them"
+    )
+    prunes_window: Annotated[bool, Field(strict=True)] = Field(
+        default=True, description="tiles outside a sliding window are not visited"
+    )
+    power_of_two: Annotated[bool, Field(strict=True)] = Field(
+        default=False, description="head sizes padded to a power of two (Triton), else to 16"
+    )
     loads: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
     syncs: Annotated[float, Field(ge=0, le=64)] = 1.0
     tracks: Annotated[tuple[tuple[KernelPart, ...], ...], Field(min_length=1)] | None = None
@@ -86,6 +96,8 @@ class Kernel(BaseModel):
     def _fits_together(self) -> Self:
         if self.assignment == "stream_k" and self.num_splits > 1:
             raise ValueError("num_splits: expected 1 with stream_k, which splits by itself")
+        if self.matrix_path == "wgmma" and self.tracks is None:
+            raise ValueError("tracks: expected, one per consumer warpgroup, with wgmma")
         if self.tracks is not None and not all(self.tracks):
             raise ValueError("tracks: expected at least one part in every track")
         return self

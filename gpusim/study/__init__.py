@@ -1,1 +1,1 @@
-"""Runs: one (simulate), and later many."""
+"""Runs: one call, all of a workload, whole files, and schedules ranked with reasons."""

@@ -9,8 +9,8 @@ from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu, load_workload
 from gpusim.spec.validate import validate
 from gpusim.spec.workload import Workload
+from gpusim.study.files import load_files, mistakes_in
 from gpusim.study.ranking import Comparison, compare_workload
-from gpusim.study.simulate import load_files, mistakes_in
 
 if TYPE_CHECKING:
     from pandas import DataFrame  # type: ignore[import-untyped]
@@ -36,7 +36,8 @@ def compare(
         gpus: profiles, names or files; default: the workload's, else `DEFAULT_GPUS`.
         schedules: names, or mappings of a name and options; default: those of the workload with
             their options, and every other one that can take it.
-        baseline: the schedule that `ratio` refers to; default: the best on the GPU.
+        baseline: the schedule that `ratio` refers to; default: the best exact one on the GPU (the
+            best of all if none is exact). `approximation` says what the others' answers lack.
         engine: 'sim' or 'analytic'.
         l2: 'cold' or 'warm'; default: the workload's, else 'cold'.
         load: 'benchmark', 'steady' or seconds; default: the workload's, else 'steady'.

@@ -10,15 +10,15 @@ from gpusim.schedules.catalogue import SCHEDULES
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.validate import validate
 from gpusim.spec.workload import ScheduleChoice, Workload
-from gpusim.study.simulate import (
+from gpusim.study.predict import (
     DEFAULT_GPUS,
     Run,
     check_choices,
-    check_engine,
     load_gpus,
     nothing_runs,
     predict,
 )
+from gpusim.study.simulate import check_engine
 from gpusim.study.why import why
 
 
@@ -28,8 +28,9 @@ class Entry:
 
     Attributes:
         rank: 1 for the fastest.
-        ratio: time over that of the best, or of the baseline.
-        why: what it loses most time by against the best; empty for the best.
+        ratio: time over that of the best, or of the baseline. The best is the fastest whose answer
+            is exact, or of all if none is.
+        why: what it loses most time by against the best; empty for the best and faster ones.
     """
 
     result: Result
@@ -118,7 +119,8 @@ def _ranked(run: Run, gpu: Gpu, baseline: str | None) -> list[Entry]:
     results = sorted(run.results, key=lambda result: result.time_us)
     if not results:
         return []
-    base = results[:1] if baseline is None else _named(baseline, run.results)
+    best = next((result for result in results if not result.approximation), results[0])
+    base = [best] if baseline is None else _named(baseline, run.results)
     if not base:
         ran = [result.label for result in results]
         hint = nearest(str(baseline), ran) or f"; these can: {', '.join(ran)}"
@@ -129,7 +131,7 @@ def _ranked(run: Run, gpu: Gpu, baseline: str | None) -> list[Entry]:
             result=result,
             rank=rank,
             ratio=result.time_us / base[0].time_us,
-            why=why(result, results[0]),
+            why=why(result, best),
         )
         for rank, result in enumerate(results, start=1)
     ]

@@ -1,0 +1,98 @@
+"""What LeanAttention's workers read and write, and at what distance they come back to K and V."""
+
+import numpy as np
+
+from gpusim.schedules.launch import Operand, Rereads
+from gpusim.schedules.mask import q_bytes, seen_keys
+from gpusim.schedules.stream_k import Segments
+from gpusim.schedules.work import Floats, Work
+from gpusim.spec.attention import Attention
+
+#: Equal parts of the re-reads that stand for the spread of their distances.
+PARTS = 16
+
+
+def partial_row_bytes(attention: Attention) -> int:
+    """A row of a partial result: O in fp32 and its log-sum-exp."""
+    return 4 * attention.value_dim + 4
+
+
+def lean_operands(
+    attention: Attention, work: Work, plan: Segments, running: int
+) -> tuple[tuple[Operand, ...], tuple[Operand, ...]]:
+    """Q, K and V, partial results and O, with so many workers running at once.
+
+    A partial result waits in L2 for the share of the launch that its writer still runs.
+    """
+    tiles, workers = work.tiles, int(plan.worker[-1]) + 1
+    partial = work.total(np.where(plan.host, 0.0, tiles.store_bytes))
+    q = Operand(
+        name="q", unique_bytes=q_bytes(attention), requested_bytes=work.total(tiles.load_bytes)
+    )
+    keys = _keys(attention, work, running)
+    stored = work.total(np.where(plan.host, tiles.store_bytes, 0.0))
+    out = Operand(name="o", unique_bytes=stored, requested_bytes=stored)
+    if not partial:
+        return (q, keys), (out,)
+    later = work.total(np.where(plan.host, 0.0, tiles.store_bytes * plan.later)) / partial
+    touched = q.unique_bytes + keys.unique_bytes + partial + stored
+    scratch = Operand(
+        name="partial",
+        unique_bytes=partial,
+        requested_bytes=partial,
+        scratch_distance=later * touched * running / workers,
+    )
+    return (q, keys, scratch), (out, scratch)
+
+
+def _keys(attention: Attention, work: Work, running: int) -> Operand:
+    """K and V, of each entry of the sequences on its own, since only some are walked again."""
+    assert work.sequence is not None  # `lean` sets it
+    entries, tiles = attention.sequences, work.tiles
+    copies = np.array([s.count for s in entries])
+    entry = np.repeat(np.arange(len(entries)), copies)[work.sequence]
+    walked = (tiles.kv_stop - tiles.kv_start) * attention.kv_row_bytes
+    asked = np.bincount(entry, weights=walked, minlength=len(entries))
+    seen = np.array([seen_keys(attention, s) for s in entries])
+    streams = copies * attention.kv_heads
+    unique = np.minimum(asked, streams * seen * attention.kv_row_bytes)
+    steps = np.bincount(entry, weights=tiles.steps, minlength=len(entries))
+    per_stream = running * steps / max(1.0, steps.sum()) / streams
+    return Operand(
+        name="kv",
+        unique_bytes=float(unique.sum()),
+        requested_bytes=float(asked.sum()),
+        rereads=_rereads(
+            asked.astype(np.float64), unique.astype(np.float64), streams, per_stream, running
+        ),
+    )
+
+
+def _rereads(
+    asked: Floats, unique: Floats, streams: Floats, per_stream: Floats, running: int
+) -> Rereads:
+    """Of each entry, what its streams are asked for again, and after how much.
+
+    Workers do not walk K and V in step: with at least one for each of an entry's streams, they
+    stand anywhere in it. In a time t, in units of what passes until a byte is asked for again on
+    average, they cover the share 1 - exp(-t) of it, and of an entry walked m times where this one
+    is walked n times 1 - exp(-t·m/n). The time to the next worker is exponential, here in `PARTS`
+    equal parts; an LRU count of the plan, tile by tile, misses within 0.1 of this:
+
+        distance(t) = sum over entries of kv·(1 - exp(-t·m/n))
+
+    With fewer workers than streams the same worker comes back, one stream times all workers later.
+    Entries whose walks differ by less than an eighth of a doubling are taken together.
+    """
+    classes, index = np.unique(np.round(8 * np.log2(asked / unique)), return_inverse=True)
+    kv = np.bincount(index, weights=unique)
+    rate = 2 ** ((classes[None, :] - classes[:, None]) / 8)
+    times = -np.log(1 - (np.arange(PARTS) + 0.5) / PARTS)
+    spread = (1 - np.exp(-times[:, None, None] * rate)) @ kv
+    alone = np.minimum(unique / streams * running, unique.sum())
+    return tuple(
+        (float(bytes_) / PARTS, float(distance))
+        for e, bytes_ in enumerate(asked - unique)
+        if bytes_ > 0
+        for distance in (spread[:, index[e]] if per_stream[e] >= 1 else [alone[e]] * PARTS)
+    )

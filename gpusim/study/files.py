@@ -1,0 +1,67 @@
+"""Workload files, loaded and run one after another; mistakes name the file."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from gpusim.errors import SpecError
+from gpusim.schedules.catalogue import check_choice
+from gpusim.spec.load import load_gpu, load_workload
+from gpusim.spec.workload import ScheduleChoice, Workload
+from gpusim.study.predict import Run, joined, simulate_workload
+
+
+def simulate_files(
+    files: Sequence[str | Path],
+    *,
+    gpus: Sequence[str] = (),
+    schedules: Sequence[str] = (),
+    engine: str = "sim",
+) -> Run:
+    """Load workload files (or shipped names) and predict them; arguments override what they name.
+
+    Raises:
+        SpecError: naming the file, for a mistake in it or a problem that a named schedule or GPU
+            cannot take.
+    """
+    runs = []
+    for file, workload in load_files(files, gpus=gpus, schedules=schedules):
+        if schedules:
+            chosen = tuple(c for name in schedules for c in choices_of(workload, name))
+            workload = workload.model_copy(update={"schedules": chosen})
+        with mistakes_in(file):
+            runs.append(simulate_workload(workload, engine=engine))
+    return joined(runs)
+
+
+def load_files(
+    files: Sequence[str | Path], *, gpus: Sequence[str], schedules: Sequence[str]
+) -> Iterator[tuple[str | Path, Workload]]:
+    """Load file after file, with those GPUs if any, and check the names of GPUs and schedules.
+
+    Raises:
+        SpecError: for an unknown name, or a mistake in a file.
+    """
+    for name in gpus:
+        load_gpu(name)
+    for file in dict.fromkeys(files):
+        workload = load_workload(file)
+        for name in schedules:
+            if name not in {choice.name for choice in workload.schedules}:
+                check_choice(name, {}, where="--schedule")
+        yield file, workload.model_copy(update={"gpus": tuple(gpus)}) if gpus else workload
+
+
+def choices_of(workload: Workload, name: str) -> list[ScheduleChoice]:
+    """What a workload says of a schedule, with its options; else the schedule as it is."""
+    named = [choice for choice in workload.schedules if choice.name == name]
+    return named or [ScheduleChoice(name=name)]
+
+
+@contextmanager
+def mistakes_in(file: str | Path) -> Iterator[None]:
+    """Name the file in every `SpecError` from within."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(f"{file}: {error}") from error

@@ -1,0 +1,118 @@
+"""All of a workload: its GPUs and schedules, what was left out, and what to know of the rest."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gpusim.errors import SpecError
+from gpusim.result import Result
+from gpusim.schedules.catalogue import SCHEDULES, check_choice
+from gpusim.spec.gpu import Gpu
+from gpusim.spec.load import load_gpu
+from gpusim.spec.workload import ScheduleChoice, Workload
+from gpusim.study.simulate import simulate
+from gpusim.units import GB
+
+DEFAULT_GPUS = ("a100_sxm_80gb", "h100_sxm", "rtx_6000_ada")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Results of several predictions, why some were left out, and what to know of the others."""
+
+    results: list[Result]
+    skipped: list[str]
+    notes: list[str]
+
+
+def simulate_workload(workload: Workload, *, engine: str = "sim") -> Run:
+    """Predict every GPU and schedule of a workload, GPU by GPU.
+
+    If it names no GPUs, `DEFAULT_GPUS` run; if it names no schedules, all that can take it.
+
+    Raises:
+        SpecError: if a schedule that the workload names cannot take it, or none can.
+    """
+    check_choices(workload.schedules)
+    choices = workload.schedules or tuple(ScheduleChoice(name=name) for name in SCHEDULES)
+    strict = bool(workload.schedules)
+    gpus = load_gpus(workload.gpus or DEFAULT_GPUS)
+    run = joined(predict(workload, gpu, choices, engine=engine, strict=strict) for gpu in gpus)
+    if not run.results:
+        raise nothing_runs(run.skipped)
+    return run
+
+
+def predict(
+    workload: Workload,
+    gpu: Gpu,
+    choices: Sequence[ScheduleChoice],
+    *,
+    engine: str = "sim",
+    strict: bool = False,
+) -> Run:
+    """Predict a workload with several schedules on one GPU; leave out those that cannot take it.
+
+    Raises:
+        SpecError: if a schedule cannot take it and `strict` is given.
+    """
+    run = Run(results=[], skipped=[], notes=[])
+    for choice in choices:
+        try:
+            result = simulate(
+                workload.attention,
+                gpu,
+                choice.name,
+                engine,
+                l2=workload.l2,
+                load=workload.load,
+                workload=workload.name,
+                **choice.options,
+            )
+        except SpecError as error:
+            if strict:
+                raise
+            run.skipped.append(f"{gpu.name}, {choice.name}: {error}")
+        else:
+            run.results.append(result)
+            run.notes.extend(_notes(result, gpu))
+    return run
+
+
+def _notes(result: Result, gpu: Gpu) -> list[str]:
+    """What a reader of the result should know."""
+    if result.footprint_bytes <= gpu.hbm.capacity_gb * GB:
+        return []
+    need = f"{result.footprint_bytes / GB:.0f} GB, it has {gpu.hbm.capacity_gb:.0f}"
+    return [f"{gpu.name}, {result.label}: needs {need}; the time is as if it fitted"]
+
+
+def check_choices(choices: Sequence[ScheduleChoice]) -> None:
+    """Check the schedules that a workload names, and their options."""
+    for i, choice in enumerate(choices):
+        check_choice(choice.name, choice.options, where=f"schedules[{i}]")
+
+
+def load_gpus(names: Sequence[str]) -> list[Gpu]:
+    """Load the GPUs that a workload names."""
+    gpus = []
+    for i, name in enumerate(names):
+        try:
+            gpus.append(load_gpu(name))
+        except SpecError as error:
+            raise SpecError(f"gpus[{i}]: {error}") from error
+    return gpus
+
+
+def nothing_runs(skipped: Sequence[str]) -> SpecError:
+    """The mistake of asking for what no schedule can do."""
+    return SpecError(f"expected a schedule that can take it, found none: {skipped[0]}")
+
+
+def joined(runs: Iterable[Run]) -> Run:
+    """Several runs as one."""
+    total = Run(results=[], skipped=[], notes=[])
+    for run in runs:
+        total.results.extend(run.results)
+        total.skipped.extend(run.skipped)
+        total.notes.extend(run.notes)
+    return total
