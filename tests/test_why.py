@@ -81,7 +81,7 @@ def test_launch_gaps_are_named(result: Result) -> None:
         ({"hbm": 1.0}, "hbm: a full pipe for 100% of the time, "),
         ({"l2": 0.8, "hbm": 0.2}, "l2: a full pipe for 80% of the time, "),
         ({"exp2": 1.0}, "exp2: a full pipe, 90% busy, best 90%; "),
-        ({"fp32": 1.0}, "fp32: exposed, 20% busy, best 20%; "),
+        ({"fp32": 1.0}, "fp32: 20% busy, best 20%; "),
         (
             {"fix_up": 0.6, "tensor": 0.4},
             "fix_up: waiting for peers and merging their results, 60% ",

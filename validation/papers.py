@@ -109,7 +109,7 @@ CLAIMS = (
         setting="A100, forward, 512 to 16k",
         paper="about 2",
         model=lambda: spread(speedups("a100_sxm_80gb", "flash1", "flash2", forward(64))),
-        why="too small: FA1's short 16-row steps surely overlap less than FA2's gain assumes",
+        why="too small: FA1's short 16-row steps may overlap less than FA2's gain assumes",
     ),
     Claim(
         what="FA3 over FA2",

@@ -21,7 +21,7 @@ def _ranking(rows: Sequence[Row], baseline: str | None) -> str:
     """Schedules whose answer is approximate say so after their name."""
     ranking = table(
         f">#|schedule|>time|>/ {baseline or 'best'}|bound|CTAs/SM (limiter)|>warps|>waves"
-        "|>HBM / compulsory|what it loses most by",
+        "|>HBM / compulsory",
         title=f"{rows[0]['workload']}: {rows[0]['gpu']}",
     )
     for row in rows:
@@ -37,6 +37,6 @@ def _ranking(rows: Sequence[Row], baseline: str | None) -> str:
             percent(occupancy["achieved_fraction"]),
             f"{row['waves']:.2f}",
             f"{hbm_bytes / traffic['compulsory_bytes']:.2f}",
-            row["why"],
         )
-    return render(ranking)
+    reasons = [f" {row['rank']:>2}  {row['why']}" for row in rows if row["why"]]
+    return render(ranking) + "\n".join([" What they lose most by", *reasons, ""])

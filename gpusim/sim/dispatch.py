@@ -17,8 +17,9 @@ Cta = tuple[int, Iterator[Batch]]
 
 #: A slot takes at most this share of the items left at once, divided by the number of slots.
 MERGE_SHARE = 0.125
-#: A worker that nobody waits for does its items in at most so many goes.
-CHUNKS = 16
+#: A worker that nobody waits for does its items in at most so many goes, where so many workers
+#: follow one another on a lane that what overlaps in each of them evens out.
+CHUNKS, MANY_ROUNDS = 16, 8
 
 
 def dispatch(placed: Placed, *, merge: bool) -> tuple[list[Row], Iterator[Cta]]:
@@ -37,7 +38,7 @@ def dispatch(placed: Placed, *, merge: bool) -> tuple[list[Row], Iterator[Cta]]:
     if work.owner is None:
         items = _merged(order, placed.lanes) if merge else _single(range(len(order)), order)
         return rows, iter([(-1, items)] * placed.lanes)
-    if merge and work.peers is None:
+    if merge and work.peers is None and placed.launch.num_ctas >= MANY_ROUNDS * placed.lanes:
         return _chunked(placed, order, work.owner)
     return rows, _owned(order, work.owner)
 

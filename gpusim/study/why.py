@@ -18,9 +18,9 @@ from gpusim.study.loss import (
 )
 
 #: A pipe this busy holds a kernel back; below, its work is exposed to what it depends on.
-FULL = 0.7
+FULL = 0.9
 #: A difference that nobody would measure.
-SAME = 1e-3
+SAME = 0.01
 #: Bytes or FLOP this far above the least are re-reads or padding.
 MORE = 1.05
 
@@ -76,9 +76,15 @@ def _pipes(loss: Loss) -> str:
         return f"{name}: {more}, {_ratio(useful)} the useful"
     grown = {p: [share(r, (p,)) * r.time_us for r in loss.both] for p in PIPES}
     pipe = max(PIPES, key=lambda p: grown[p][0] - grown[p][1])
-    mine, theirs = (main_launch(r, pipe).pipe_utilisation.get(pipe, 0.0) for r in loss.both)
-    state = "a full pipe" if mine >= FULL else "exposed"
-    return f"{pipe}: {state}, {mine:.0%} busy, best {theirs:.0%}"
+    mine, theirs = (_busy(result, pipe) for result in loss.both)
+    state = "a full pipe, " if mine >= FULL else ""
+    return f"{pipe}: {state}{mine:.0%} busy, best {theirs:.0%}"
+
+
+def _busy(result: Result, pipe: str) -> float:
+    """Use of a pipe, over the time of all launches."""
+    used = sum(la.pipe_utilisation.get(pipe, 0.0) * la.time_us for la in result.launches)
+    return used / sum(la.time_us for la in result.launches)
 
 
 def _hbm(loss: Loss) -> str:
