@@ -184,6 +184,16 @@ def test_unmasked_prompts_are_dealt_out_in_turn_and_differ_by_one_tile() -> None
     assert tiles.max() - tiles.min() <= 1
 
 
+def test_workers_that_draw_equal_tiles_differ_by_one_at_most() -> None:
+    """300 sequences alike, one tile each and head: 2,400 tiles for 132 workers."""
+    result = simulate(attention((300, 1, 2048), page_size=1), H100, "flash3", trace=True)
+    spans = [span for span in result.spans if span.launch == 1]
+    tiles = np.bincount([span.sm for span in spans])
+    assert tiles.sum() == 2400
+    assert len(tiles) == H100.sm.count
+    assert tiles.max() - tiles.min() <= 1
+
+
 def test_the_longest_sequence_is_worked_on_first() -> None:
     launch = forward(attention((1, 1, 100), (1, 1, 9000), (1, 1, 500), heads=(128, 128)), H100)
     lengths = launch.work.tiles.kv_stop[launch.work.order()]

@@ -6,7 +6,7 @@ from gpusim.schedules import santa
 from gpusim.schedules.launch import Launch, Operand
 from gpusim.schedules.sampling import union_rows
 from gpusim.schedules.step import Part, Pipe, Step
-from gpusim.schedules.work import Tiles, Work, flat_work
+from gpusim.schedules.work import flat_work
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div
@@ -29,74 +29,60 @@ def pass2(
     share, lengths = distinct / keys.kv_len, (keys.stop - keys.start).astype(np.float64)
     asked = group * share * dim * attention.element_bytes  # of V per key and KV head
     active = 1 - (1 - min(1.0, samples / len(lengths))) ** group
-    ones = np.ones_like(keys.start)
-    work = Work(
-        tiles=Tiles(
-            steps=ones,
-            q_start=0 * ones,
-            q_rows=group * ones,
-            kv_start=0 * ones,
-            kv_stop=0 * ones,
-            loop_bytes=lengths * (gpu.hbm.sector_bytes + asked) + group * BUDGET_BYTES,
-            load_bytes=np.zeros(len(ones)),
-            store_bytes=np.full(len(ones), active * group * dim * 4),
-        ),
-        group_first=np.zeros(1, dtype=np.int64),
-        group_rows=np.array([len(ones)]),
-        copies=np.ones(1, dtype=np.int64),
+    sectors = lengths * gpu.hbm.sector_bytes
+    work = flat_work(
+        np.ones_like(keys.start),
+        steps=1,
+        q_rows=group,
+        loop_bytes=sectors + lengths * asked + group * BUDGET_BYTES,
+        store_bytes=active * group * dim * 4,
         heads=attention.kv_heads,
-        section=attention.kv_heads,
-        packed=group,
     )
-    v_asked = work.total(lengths * asked)
-    union = union_rows(keys.kv_len, distinct, group) * attention.kv_heads
-    v_bytes = union * dim * attention.element_bytes
-    stash = float(keys.kv_len * attention.q_heads * attention.element_bytes)
-    sectors = work.total(lengths * float(gpu.hbm.sector_bytes))
-    budgets, added = work.num_items * group * BUDGET_BYTES, work.total(work.tiles.store_bytes)
-    accumulator = float(attention.q_heads * dim * 4)
-    gathered = share * keys.rows
+    v_bytes = union_rows(keys.kv_len, distinct, group) * attention.kv_heads * dim
+    budgets = float(work.num_items * group * BUDGET_BYTES)
     return Launch(
         name="pass2",
         threads=128 * group,
         registers=santa.registers("pass2", gpu),
         smem_bytes=16 + group * dim * 4 + group * keys.block_n * 2 + keys.block_n * 4,
-        step=Step(
-            tracks=(
-                (
-                    santa.sampling_part(keys.rows, group),
-                    Part(
-                        "gather",
-                        {
-                            Pipe.FP32: group * gathered * dim,
-                            Pipe.SMEM: 8.0 * group * gathered * dim,
-                        },
-                    ),
-                ),
-            ),
-            load_bytes=float(work.tiles.loop_bytes[0]),
-            loads=1 + ceil_div(keys.rows, 32) + max(1, round(gathered)),
-            syncs=2,  # four barriers
-        ),
+        step=_gather_step(keys, group, dim, share * keys.rows, work.tiles.loop_bytes[0]),
         work=work,
         tile={"block_n": keys.block_n, "num_warps": 4 * group, "samples": samples},
         reads=(
             Operand(
                 name="stash",
-                unique_bytes=stash,
-                requested_bytes=sectors,
+                unique_bytes=float(keys.kv_len * attention.q_heads * attention.element_bytes),
+                requested_bytes=work.total(sectors),
                 rereads=(),  # by the next CTAs
             ),
-            Operand(name="v", unique_bytes=v_bytes, requested_bytes=v_asked, rereads=()),
-            Operand(name="budgets", unique_bytes=float(budgets), requested_bytes=float(budgets)),
+            Operand(
+                name="v",
+                unique_bytes=v_bytes * attention.element_bytes,
+                requested_bytes=work.total(lengths * asked),
+                rereads=(),
+            ),
+            Operand(name="budgets", unique_bytes=budgets, requested_bytes=budgets),
         ),
         writes=(
             Operand(
                 name="accumulator",
-                unique_bytes=accumulator,
-                requested_bytes=added,
+                unique_bytes=float(attention.q_heads * dim * 4),
+                requested_bytes=work.total(work.tiles.store_bytes),
             ),
         ),
+    )
+
+
+def _gather_step(
+    keys: santa.KeyTiles, group: int, dim: int, gathered: float, load_bytes: float
+) -> Step:
+    """A whole tile: counting, then `gathered` rows a head, one wait each; four barriers."""
+    gather = {Pipe.FP32: group * gathered * dim, Pipe.SMEM: 8.0 * group * gathered * dim}
+    return Step(
+        tracks=((santa.sampling_part(keys.rows, group), Part("gather", gather)),),
+        load_bytes=float(load_bytes),
+        loads=1 + ceil_div(keys.rows, 32) + max(1, round(gathered)),
+        syncs=2,
     )
 
 

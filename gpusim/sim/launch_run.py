@@ -62,22 +62,22 @@ class LaunchRun:
     def _slot(self, sm: int, slot: int) -> Generator[simpy.Event, Any, None]:
         """Take CTAs until none is left, and do their items one after another."""
         env, rows, enter = self.env, self._rows, self.stepping.enter
-        latency = self.placed.latency_us
+        latency, peers = self.placed.latency_us, self._peers
         self._enter(sm)
+        start = env.now
         for worker, items in self._ctas:
             for first, row, count in items:
-                start = env.now
                 steps, hbm_step, l2_step = rows[row]
                 delay = latency * count
                 if steps:
                     yield enter(sm, delay, steps * count, hbm_step, l2_step)
                 else:
                     yield env.timeout(delay)
-                if self._peers is not None:
-                    yield from self._fix_up(worker, self._peers[row])
+                if peers is not None:
+                    yield from self._fix_up(worker, peers[row])
                 if self.trace:
                     self.raw_spans.append((sm, slot, first, start, start + delay, env.now))
-                self._resident_us += env.now - start
+                    start = env.now
         self._leave(sm)
 
     def _fix_up(self, worker: int, peers: int) -> Generator[simpy.Event, Any, None]:
@@ -106,6 +106,8 @@ class LaunchRun:
         self._residents[sm] += 1
 
     def _leave(self, sm: int) -> None:
+        # Slots start together and are never empty until their last CTA ends.
+        self._resident_us += self.env.now
         self._residents[sm] -= 1
         if not self._residents[sm]:
             self._sm_busy_us += self.env.now - self._busy_since[sm]

@@ -132,16 +132,17 @@ class Stepping:
         n = len(residents)
         if n:
             rate = self._rate[n]
-            hbm = l2 = 0.0
-            for entry in residents:
+            target, _, hbm, l2, _ = residents[0]
+            for entry in residents[1:]:
                 hbm += entry[2]
                 l2 += entry[3]
-            state.demand_hbm = hbm * rate
-            state.demand_l2 = l2 * rate
-            self._hbm += state.demand_hbm
-            self._l2 += state.demand_l2
-            first = residents[0] if n == 1 else min(residents)
-            end = self._virtual + (first[0] - state.progress) / rate
+                if entry[0] < target:
+                    target = entry[0]
+            state.demand_hbm = hbm = hbm * rate
+            state.demand_l2 = l2 = l2 * rate
+            self._hbm += hbm
+            self._l2 += l2
+            end = self._virtual + (target - state.progress) / rate
             heappush(self._ends, (end, sm, state.version))
         else:
             state.demand_hbm = state.demand_l2 = 0.0
@@ -150,7 +151,9 @@ class Stepping:
 
     def _set_timer(self) -> None:
         """Set the one timer to the earliest end, at the pace that the demand allows."""
-        load = max(self._hbm * self._us_per_hbm_byte, self._l2 * self._us_per_l2_byte)
+        load, load_l2 = self._hbm * self._us_per_hbm_byte, self._l2 * self._us_per_l2_byte
+        if load < load_l2:
+            load = load_l2
         scale = 1.0 / load if load > 1.0 else 1.0
         ends, sms = self._ends, self._sms
         while ends and sms[ends[0][1]].version != ends[0][2]:
@@ -189,6 +192,8 @@ class Stepping:
                 self._count -= 1
                 self._changed(sm, state)
                 left.append((len(state.residents), sm, done[4]))
-        for _, _, event in sorted(left, key=lambda end: end[:2]):
+        if len(left) > 1:
+            left.sort(key=lambda end: end[:2])
+        for _, _, event in left:
             event.succeed()
         self._set_timer()
