@@ -39,4 +39,4 @@ def _ranking(rows: Sequence[Row], baseline: str | None) -> str:
             f"{hbm_bytes / traffic['compulsory_bytes']:.2f}",
         )
     reasons = [f" {row['rank']:>2}  {row['why']}" for row in rows if row["why"]]
-    return render(ranking) + "\n".join([" What they lose most by", *reasons, ""])
+    return render(ranking) + "\n" + "\n".join([" What they lose most by", *reasons, ""])

@@ -12,7 +12,8 @@ def render(drawn: Table) -> str:
     text = StringIO()
     wide = Console(file=text, width=400, color_system=None, markup=False, emoji=False)
     wide.print(drawn)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    return "\n".join(lines).strip("\n") + "\n"
 
 
 def table(columns: str, title: str | None = None) -> Table:
