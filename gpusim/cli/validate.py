@@ -1,0 +1,86 @@
+"""`gpusim validate DATASET|FILE.csv...`."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from gpusim.cli.output import emit, flat, not_an_input, output_options, write
+from gpusim.errors import SpecError
+
+
+@click.command()
+@click.argument("sources", nargs=-1, metavar="[DATASET|FILE.csv]...")
+@click.option(
+    "--engine",
+    type=click.Choice(["sim", "analytic"]),
+    default="sim",
+    show_default=True,
+    help="Discrete events, or closed form.",
+)
+@click.option("--sample", type=click.IntRange(min=1), help="Only so many rows, drawn at random.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draw."
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 256), help="Processes; default: one for each CPU."
+)
+@output_options
+def validate(
+    sources: tuple[str, ...],
+    engine: str,
+    sample: int | None,
+    seed: int,
+    workers: int | None,
+    style: str,
+    output: Path | None,
+) -> None:
+    """Predict measured rows, and say how far predictions lie from them.
+
+    A source is a CSV of measured rows, or a published dataset such as aiconfigurator:a100_sxm/vllm
+    (pip install 'gpusim[measurements]'). Times are predicted under the clocks of a benchmark.
+    A roofline, useful FLOP at peak or compulsory bytes at peak, stands beside the model.
+
+    The statistics go to standard output; --output writes each row with its prediction as CSV.
+    """
+    from gpusim.report.validate import validation_table
+    from gpusim.study.aiconfigurator import datasets
+    from gpusim.study.validate import validate as validate_rows
+
+    if not sources:
+        known = ", ".join(datasets())
+        raise SpecError(f"expected a CSV of measured rows or a dataset, found none; known: {known}")
+    not_an_input(output, sources)
+    found = validate_rows(
+        sources, engine=engine, workers=workers, sample=sample, seed=seed, progress=_bar
+    )
+    statistics = found.as_dict()
+    if output is not None:
+        rows = [prediction.as_row() for prediction in found.predictions]
+        emit(rows, str, style="csv", output=output)
+    if style == "json":
+        write(json.dumps(statistics, indent=2, allow_nan=False) + "\n", None)
+    elif style == "csv":
+        every = {"gpu": "all", "kernel": "", "phase": "", "size": ""}
+        totals = [every | statistics, every | {"size": "above 50 us"} | statistics["above_50us"]]
+        lines = [{k: v for k, v in flat(row).items() if "above" not in k} for row in totals]
+        emit([*lines, *statistics["groups"]], str, style="csv", output=None)
+        for left_out in statistics["left_out"]:
+            click.echo("left out: {rows} of {of}: {reason}".format_map(left_out), err=True)
+    else:
+        write(validation_table(statistics), None)
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("predicting", total=total)
+        yield lambda done: bar.advance(task, done)

@@ -1,0 +1,55 @@
+"""The table of `gpusim validate`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpusim.report.table import percent, render, table
+
+
+def validation_table(statistics: Mapping[str, Any]) -> str:
+    """Errors of all rows and by group, a roofline's beside them, and what was left out."""
+    drawn = table(
+        "GPU|kernel|phase|measured|>rows|>median|>mean|>p90|>bias|>rank corr."
+        "|>roofline median|>bias|>rank corr."
+    )
+    drawn.add_row("all", "", "", "", *_cells(statistics))
+    drawn.add_row("all", "", "", "above 50 us", *_cells(statistics["above_50us"]), end_section=True)
+    for group in statistics["groups"]:
+        names = (group[name] for name in ("gpu", "kernel", "phase", "size"))
+        drawn.add_row(*names, *_cells(group))
+    text = render(drawn)
+    left_out = [f" {o['rows']:>6} of {o['of']}: {o['reason']}" for o in statistics["left_out"]]
+    return text + "".join(f"{line}\n" for line in [" Left out", *left_out] if left_out)
+
+
+def _cells(errors: Mapping[str, Any]) -> list[str]:
+    shares = [_share(errors[name]) for name in ("median_ape", "mean_ape", "p90_ape")]
+    line = errors["roofline"]
+    return [
+        str(errors["rows"]),
+        *shares,
+        _signed(errors["bias"]),
+        _plain(errors["spearman"]),
+        _share(line["median_ape"]),
+        _signed(line["bias"]),
+        _plain(line["spearman"]),
+    ]
+
+
+def _share(value: float | None) -> str:
+    """Per cent, with a digit after the point where it says something.
+
+    >>> _share(0.0312), _share(0.42), _share(None)
+    ('3.1%', '42%', '')
+    """
+    if value is None:
+        return ""
+    return f"{100 * value:.1f}%" if value < 0.1 else percent(value)
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:+.1f}%"
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,150 @@
+"""Measured attention latencies of the package `aiconfigurator-core` (Apache-2.0), as measured rows.
+
+A row is one framework call, captured in a CUDA graph and replayed on the same buffers: warm L2, the
+KV-cache write included, clocks not locked. Rows that are not modelled are counted by reason.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from gpusim.errors import SpecError, nearest, plain
+from gpusim.spec.load import load_gpu
+from gpusim.study.measured import MeasuredRow, attention_of
+
+PREFIX = "aiconfigurator:"
+#: GPU profile by the folder of a system.
+GPUS = {"a100_sxm": "a100_sxm_80gb"} | {name: name for name in ("h100_sxm", "h200_sxm", "l40s")}
+#: Implementation by framework and `kernel_source`.
+KERNELS = {
+    ("vllm", "vllm_flash_attn_fa2"): "vllm_flash_attn_2",
+    ("vllm", "vllm_flash_attn_fa3"): "vllm_flash_attn_3",
+    ("vllm", "vllm_triton_attn"): "vllm_triton",
+    ("vllm", "vllm_flashinfer_fiprefill"): "flashinfer",
+    ("vllm", "vllm_flashinfer_fidecode"): "flashinfer",
+    ("sglang", "flash_attention"): "sglang_flash_attn_3",
+    ("sglang", "fa3"): "sglang_flash_attn_3",
+    ("sglang", "triton"): "sglang_triton",
+    ("sglang", "flashinfer"): "flashinfer",
+}
+#: FlashAttention-2, where there is no FlashAttention-3 to choose.
+UNVERSIONED = ("vllm", "vllm_flash_attn")
+PHASES = {"context": "prefill", "generation": "decode"}
+DTYPES = {"bfloat16": "bf16", "float16": "fp16", "fp8": "fp8"}
+#: Cache pages that the collectors set, where not as the implementation has it.
+PAGES = {"vllm": 64}
+
+
+def datasets() -> list[str]:
+    """Names of the datasets, `aiconfigurator:SYSTEM/FRAMEWORK`; it needs `measurements`."""
+    root = data_folder()
+    folders = (folder for gpu in GPUS for folder in sorted((root / gpu / "attention").glob("*")))
+    return [f"{PREFIX}{folder.parts[-3]}/{folder.name}" for folder in folders]
+
+
+def read_dataset(name: str) -> tuple[list[MeasuredRow], Counter[str]]:
+    """Rows of a dataset in its newest version, and how many were left out by reason.
+
+    Raises:
+        SpecError: for an unknown name, or without the extra `measurements`.
+    """
+    root = data_folder()
+    system, _, framework = name.removeprefix(PREFIX).partition("/")
+    if name not in datasets():
+        hint = nearest(name, datasets()) or f"; known: {', '.join(datasets())}"
+        raise SpecError(f"{plain(name)}: expected a dataset{hint}")
+    folder = max(
+        (root / system / "attention" / framework).glob("*"), key=lambda path: _version(path.name)
+    )
+    rows, left_out = [], Counter[str]()
+    for phase in PHASES:
+        file = folder / f"{phase}_attention_perf.parquet"
+        for index, raw in enumerate(_read(file) if file.is_file() else ()):
+            reason = _reason(raw, GPUS[system])
+            if reason:
+                left_out[reason] += 1
+            else:
+                rows.append(_row(raw, GPUS[system], phase, f"{file}: row {index + 1}"))
+    return rows, left_out
+
+
+def data_folder() -> Path:
+    """The folder of the tables; the package is found, not imported.
+
+    Raises:
+        SpecError: if it is not installed.
+    """
+    places = getattr(find_spec("aiconfigurator_core"), "submodule_search_locations", None)
+    if not places or find_spec("pyarrow") is None:
+        raise SpecError(
+            "aiconfigurator: expected the packages aiconfigurator-core and pyarrow, found not both;"
+            " install them with: pip install 'gpusim[measurements]'"
+        )
+    return Path(places[0]) / "systems" / "data"
+
+
+def _read(file: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a parquet table."""
+    for batch in import_module("pyarrow.parquet").ParquetFile(file).iter_batches():
+        yield from batch.to_pylist()
+
+
+def _version(name: str) -> tuple[list[int], bool, int]:
+    """A key that sorts 0.14.0 after 0.9.1, and after its release candidates.
+
+    >>> sorted(["0.14.0", "0.9.1", "0.14.0rc2"], key=_version)
+    ['0.9.1', '0.14.0rc2', '0.14.0']
+    """
+    release, _, candidate = name.partition("rc")
+    numbers = [int(part) for part in re.findall(r"[0-9]+", release)]
+    return numbers, not candidate, int(candidate) if candidate.isdigit() else 0
+
+
+def _kernel(raw: Mapping[str, Any], gpu: str) -> str | None:
+    call = raw["framework"].lower(), raw["kernel_source"]
+    if call == UNVERSIONED and not load_gpu(gpu).tensor.wgmma_flop_per_clock:
+        return "vllm_flash_attn_2"
+    return KERNELS.get(call)
+
+
+def _reason(raw: Mapping[str, Any], gpu: str) -> str | None:
+    """Why a row cannot be predicted, if so."""
+    if _kernel(raw, gpu) is None:
+        return f"kernel not modelled: {raw['framework']} {raw['kernel_source']}"
+    if raw["beam_width"] != 1:
+        return f"beam search: beam_width {raw['beam_width']}"
+    if not (raw["latency"] or 0) > 0:
+        return "no latency"
+    types = (raw["attn_dtype"], raw["kv_cache_dtype"])
+    return next((f"type not modelled: {name}" for name in types if name not in DTYPES), None)
+
+
+def _row(raw: Mapping[str, Any], gpu: str, phase: str, where: str) -> MeasuredRow:
+    """`step` counts the tokens in the cache before this call; `isl` the new ones a sequence."""
+    new = 1 if phase == "generation" else raw["isl"]
+    values = {
+        "batch": raw["batch_size"],
+        "q_len": new,
+        "kv_len": raw["isl"] + raw["step"],
+        "q_heads": raw["num_heads"],
+        "kv_heads": raw["num_key_value_heads"] or raw["num_heads"],
+        "head_dim": raw["head_dim"],
+        "dtype": DTYPES[raw["attn_dtype"]],
+        "kv_dtype": DTYPES[raw["kv_cache_dtype"]],
+        "causal": True,
+        "window": raw.get("window_size") or None,
+        "page_size": PAGES.get(raw["framework"].lower()),
+    }
+    return MeasuredRow(
+        gpu=gpu,
+        kernel=_kernel(raw, gpu) or "",
+        phase=PHASES[phase],
+        l2="warm",
+        measured_us=1000 * raw["latency"],
+        source=f"aiconfigurator-core, {raw['framework']} {raw['version']}",
+        attention=attention_of(values, where),
+    )

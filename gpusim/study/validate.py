@@ -1,0 +1,135 @@
+"""Predictions against measured rows: the model and a roofline on the same rows."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpusim.errors import SpecError, plain
+from gpusim.study.accuracy import FLOOR_US, SIZES, errors, size_of
+from gpusim.study.aiconfigurator import PREFIX, datasets, read_dataset
+from gpusim.study.measured import MeasuredRow
+from gpusim.study.measured_csv import read_measured
+from gpusim.study.predict_row import Prediction, predict_row
+from gpusim.study.simulate import check_engine
+
+#: Fewer rows than these are not worth another process.
+ROWS_PER_WORKER = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """Predictions, and how many rows were left out: of the inputs, and of the rows tried."""
+
+    predictions: list[Prediction]
+    not_read: Counter[str]
+    refused: Counter[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Statistics of all rows, of those above 50 us, and by GPU, kernel, phase and size."""
+        keys: dict[tuple[str, ...], list[Prediction]] = {}
+        for p in self.predictions:
+            key = (p.row.gpu, p.row.kernel, p.row.phase, size_of(p.row.measured_us))
+            keys.setdefault(key, []).append(p)
+        sizes = [name for name, _ in SIZES]
+        names = ("gpu", "kernel", "phase", "size")
+        ordered = sorted(keys, key=lambda key: (*key[:3], sizes.index(key[3])))
+        long = [p for p in self.predictions if p.row.measured_us > FLOOR_US]
+        return {
+            **_statistics(self.predictions),
+            "above_50us": _statistics(long),
+            "groups": [
+                dict(zip(names, key, strict=True)) | _statistics(keys[key]) for key in ordered
+            ],
+            "left_out": [
+                {"reason": reason, "rows": count, "of": of}
+                for of, counts in (("all rows", self.not_read), ("rows tried", self.refused))
+                for reason, count in counts.most_common()
+            ],
+        }
+
+
+Progress = Callable[[int], None]
+
+
+def validate(
+    sources: Sequence[str],
+    *,
+    engine: str = "sim",
+    workers: int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int], AbstractContextManager[Progress]] | None = None,
+) -> Validation:
+    """Predict measured rows, under the clocks of a benchmark.
+
+    Args:
+        sources: CSV files, or datasets (`aiconfigurator:a100_sxm/vllm`); their rows are joined.
+        engine: 'sim' or 'analytic'.
+        workers: processes; as many as there are CPUs by default.
+        sample: predict so many rows, drawn at random by `seed`; by default all.
+        seed: of the draw.
+        progress: told how many rows there are, gives what to call with the number done.
+
+    Raises:
+        SpecError: for a mistake in a file, an unknown dataset, or if no row can be predicted.
+    """
+    check_engine(engine)
+    rows, not_read = read_sources(sources)
+    if sample is not None and sample < len(rows):
+        drawn = np.random.default_rng(seed).choice(len(rows), sample, replace=False)
+        rows = [rows[i] for i in np.sort(drawn)]
+    predictions, refused = [], Counter[str]()
+    with progress(len(rows)) if progress else nullcontext(lambda _: None) as step:
+        for outcome in _outcomes(rows, engine, workers or os.cpu_count() or 1):
+            if isinstance(outcome, str):
+                refused[outcome] += 1
+            else:
+                predictions.append(outcome)
+            step(1)
+    if not predictions:
+        reason = next(iter((*refused, *not_read)), "no rows")
+        raise SpecError(f"{sources[0]}: expected a row that can be predicted, found none: {reason}")
+    return Validation(predictions=predictions, not_read=not_read, refused=refused)
+
+
+def read_sources(sources: Sequence[str]) -> tuple[list[MeasuredRow], Counter[str]]:
+    """All rows of files and datasets, and why others were left out."""
+    rows: list[MeasuredRow] = []
+    left_out: Counter[str] = Counter()
+    for source in dict.fromkeys(sources):
+        if source.startswith(PREFIX):
+            more, out = read_dataset(source)
+            rows += more
+            left_out += out
+        elif Path(source).suffix == ".csv" or Path(source).is_file():
+            rows += read_measured(Path(source))
+        else:
+            known = ", ".join(datasets())
+            raise SpecError(f"{plain(source)}: expected a CSV file or a dataset; known: {known}")
+    return rows, left_out
+
+
+def _outcomes(rows: Sequence[MeasuredRow], engine: str, workers: int) -> Iterator[Prediction | str]:
+    """Outcomes in the order of the rows, whichever process finds them."""
+    workers = min(workers, -(-len(rows) // ROWS_PER_WORKER))
+    work = partial(predict_row, engine=engine)
+    if workers <= 1:
+        yield from map(work, rows)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(work, rows, chunksize=8)
+
+
+def _statistics(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    measured = [p.row.measured_us for p in predictions]
+    model = errors([p.predicted_us for p in predictions], measured)
+    return model | {"roofline": errors([p.roofline_us for p in predictions], measured)}
