@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gpusim.errors import SpecError
 from gpusim.machine.pipes import step_time
 from gpusim.schedules.catalogue import build_launches
 from gpusim.schedules.flash3_plan import flash3_plan
@@ -214,6 +215,14 @@ def test_three_quarters_of_the_peak_at_long_sequences() -> None:
     assert at_paper_clock == pytest.approx(648, rel=0.05)
 
 
+def test_warps_follow_the_rows_of_an_overridden_tile() -> None:
+    launch = forward(attention((1, 4096, 4096)), H100, block_m=192)
+    assert (launch.threads, launch.registers) == (512, 128)
+    for options in ({"block_m": 96}, {"num_warps": 8}):
+        with pytest.raises(SpecError, match=next(iter(options))):
+            forward(attention((1, 4096, 4096)), H100, **options)
+
+
 def test_fp8_is_refused_without_warpgroup_instructions() -> None:
-    with pytest.raises(Exception, match="FP8 warpgroup instructions"):
+    with pytest.raises(SpecError, match="FP8 warpgroup instructions"):
         build_launches("flash3_fp8", attention((1, 128, 128)), A100, {})

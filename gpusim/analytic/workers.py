@@ -16,7 +16,8 @@ def workers(placed: Placed, memory_us: float, level: str) -> Estimate:
 
         end of worker w = max(own items, first item of w + 1 ... w + peers) + peers·merge
         wave            = max(mean own items, latency + their share of the memory time)
-        T               = waves but the last + max(last end, last wave + most peers·merge)
+        T               = waves but the last + max(last end, last wave + most peers·merge),
+                          and no less than the end of the longest worker of any wave
 
     A worker that waits for a peer of the next wave keeps its slot: if that wave needs all slots,
     its last worker starts only when the peer has written. A wave that memory stretches stretches
@@ -30,7 +31,7 @@ def workers(placed: Placed, memory_us: float, level: str) -> Estimate:
     reach = np.maximum.accumulate(np.arange(count) + lists.peers)
     ready, merges = lists.ready(), lists.peers * placed.merge_us
     mean = float(lists.units.mean())
-    time, fix_up, loops = 0.0, 0.0, Loops(0.0, 0.0, 0.0, 0.0)
+    time, latest, fix_up, loops = 0.0, 0.0, 0.0, Loops(0.0, 0.0, 0.0, 0.0)
     for start in range(0, count, lanes):
         stop = min(start + lanes, count)
         own, wait = lists.own[start:stop], ready[start:stop] - lists.own[start:stop]
@@ -55,10 +56,11 @@ def workers(placed: Placed, memory_us: float, level: str) -> Estimate:
         full = equal.full_resident_us / equal.resident_us if mean else 0.0
         loops += Loops(equal.time_us, equal.full_us, resident, resident * full)
         fix_up += float((np.maximum(wait, 0.0) * stretch + merges[start:stop]).sum())
+        latest = max(latest, time + float(own.max()))
         before, time = time, time + wave
     # the end of the last wave in place of its average
     ends = np.maximum(own, ready[start:stop]) + merges[start:stop]
-    time += max(0.0, float(ends.max()) - wave, float(merges.max()))
+    time = max(latest, time + max(0.0, float(ends.max()) - wave, float(merges.max())))
     waves, lockstep = -(-count // lanes), np.ptp(placed.units) == 0
     return Estimate(
         time_us=time,

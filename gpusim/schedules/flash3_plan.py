@@ -3,7 +3,14 @@
 from dataclasses import dataclass, replace
 
 from gpusim.errors import SpecError
-from gpusim.schedules.flash3_tiles import HEAD_DIMS, Flash3Case, sm8x_tile, sm90_fp8_tile, sm90_tile
+from gpusim.schedules.flash3_tiles import (
+    HEAD_DIMS,
+    Flash3Case,
+    sm8x_tile,
+    sm90_fp8_tile,
+    sm90_overridden,
+    sm90_tile,
+)
 from gpusim.schedules.grid import Grid
 from gpusim.schedules.splits import flash3_num_splits
 from gpusim.schedules.tile import Tile
@@ -102,7 +109,7 @@ def _tile(
     page = attention.page_size
     if page is not None and (page % tile.block_n or rows <= tile.block_m):
         tile = table(replace(case, paged_gather=True))  # TMA cannot fetch such pages
-    return tile.overridden(tiling)
+    return sm90_overridden(tile, tiling)
 
 
 def _padded_value_dim(attention: Attention) -> int:

@@ -1,8 +1,10 @@
 """FlashAttention-3's tile tables (`hopper/tile_size.h` of flash-attention, HEAD of August 2026)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from gpusim.errors import SpecError
 from gpusim.schedules.tile import Tile
+from gpusim.schedules.tiling import Tiling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,19 +73,37 @@ SM90_REGISTERS = {1: 255, 2: 168, 3: 128}
 def _sm90(
     case: Flash3Case, block_m: int, block_n: int, *, fp8: bool = False, p_in_smem: bool = False
 ) -> Tile:
-    groups = block_m // 64
     extra = block_m * block_n * 2 if p_in_smem else 2 * block_n * case.v_head_dim if fp8 else 0
     return Tile(
         block_m=block_m,
         block_n=block_n,
-        num_warps=4 * (groups + 1),
+        num_warps=4 * (block_m // 64 + 1),
+        producer_warps=4,
         head_dim=case.head_dim,
         v_head_dim=case.v_head_dim,
         stages=2,
-        registers=SM90_REGISTERS[groups],
+        registers=SM90_REGISTERS[block_m // 64],
         element_bytes=1 if fp8 else 2,
         extra_smem_bytes=extra,
     )
+
+
+def sm90_overridden(tile: Tile, tiling: Tiling) -> Tile:
+    """The tile with the user's choices; its warps follow its rows, 64 a consumer warpgroup.
+
+    Raises:
+        SpecError: if the rows make no one to three warpgroups, or warps are asked for beside them.
+    """
+    groups, rest = divmod(tiling.block_m or tile.block_m, 64)
+    if rest or groups not in SM90_REGISTERS:
+        raise SpecError(f"block_m: expected 64, 128 or 192, found {tiling.block_m}")
+    if tiling.num_warps is not None:
+        raise SpecError(
+            f"num_warps: expected none, block_m decides on Hopper, found {tiling.num_warps}"
+        )
+    warps = 4 * (groups + 1)
+    shaped = replace(tile, num_warps=warps, registers=SM90_REGISTERS[groups])
+    return shaped.overridden(tiling)
 
 
 def sm8x_tile(case: Flash3Case, *, sm80: bool, varlen_split: bool) -> Tile:

@@ -14,7 +14,7 @@ class Tile:
 
     `v_head_dim` is head_dim unless given; `extra_smem_bytes` is what the kernel stages beside Q, K
     and V; `registers`, if given, is known and not to be estimated; with `q_in_registers`, Q only
-    passes through the shared memory of K and V.
+    passes through the shared memory of K and V; `producer_warps` load and do not compute.
     """
 
     block_m: int
@@ -27,6 +27,7 @@ class Tile:
     element_bytes: int = 2
     q_in_registers: bool = False
     extra_smem_bytes: int = 0
+    producer_warps: int = 0
 
     @property
     def value_dim(self) -> int:
@@ -74,9 +75,10 @@ class Tile:
         """
         known = {k: v for k, v in tiling.known().items() if k in self.__dataclass_fields__}
         tile = replace(self, **known)
-        if known and tile.block_m < 16 * tile.num_warps:
+        most = tile.block_m // 16 + tile.producer_warps
+        if known and tile.num_warps > most:
             raise SpecError(
-                f"num_warps: expected at most {tile.block_m // 16} (16 rows of block_m a warp),"
+                f"num_warps: expected at most {most} (16 rows of block_m a warp),"
                 f" found {tile.num_warps}"
             )
         room = tile.registers or 255
