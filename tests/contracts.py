@@ -14,7 +14,7 @@ from gpusim.analytic.bounds import bounds
 from gpusim.analytic.engine import predict_launches
 from gpusim.machine.place import place
 from gpusim.result import Result
-from gpusim.schedules.catalogue import SCHEDULES, build_launches, problem_of
+from gpusim.schedules.catalogue import build_launches, is_exact, problem_of
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.mask import compulsory_bytes, kv_bytes, useful_flop
 from gpusim.schedules.step import Pipe
@@ -55,11 +55,6 @@ def dense_mask(attention: Attention, seq: Sequence) -> NDArray[np.bool_]:
     return seen
 
 
-def _is_exact(schedule: str) -> bool:
-    """Whether a built-in schedule, an implementation or a kernel of one's own is not sampled."""
-    return schedule not in SCHEDULES or SCHEDULES[schedule].exact
-
-
 def every_allowed_pair_is_covered_once(
     attention: Attention, gpu: Gpu, schedule: str, options: Options
 ) -> None:
@@ -70,7 +65,7 @@ def every_allowed_pair_is_covered_once(
     sequence by sequence.
     """
     launches = build_launches(schedule, attention, gpu, options)
-    if not _is_exact(schedule):
+    if not is_exact(schedule):
         _every_score_is_computed_once(attention, launches)
         return
     if schedule == "standard":
@@ -147,7 +142,7 @@ def useful_flop_is_the_dense_count_and_no_more_than_issued(
     launches = build_launches(schedule, attention, gpu, options)
     # Where no tensor core multiplies, CUDA cores do, a multiply-add a result.
     issued = sum(la.issued_flop or 2 * la.amount(Pipe.FP32) for la in launches)
-    if _is_exact(schedule):
+    if is_exact(schedule):
         assert issued >= counted
     else:
         assert issued >= counted * attention.head_dim / (attention.head_dim + attention.value_dim)
@@ -179,7 +174,7 @@ def hbm_carries_at_least_the_compulsory_bytes(
         placed.traffic.hbm_bytes for placed in place(launches, gpu, load="steady", warm=False)
     ]
     least = compulsory_bytes(problem_of(schedule, attention))
-    if not _is_exact(schedule):
+    if not is_exact(schedule):
         least -= (
             kv_bytes(attention) * attention.value_dim / (attention.head_dim + attention.value_dim)
         )

@@ -1,1 +1,1 @@
-"""The closed-form engine: the twin of `sim`, thousands of times cheaper."""
+"""The closed-form engine: the twin of `sim`, without events."""

@@ -9,6 +9,7 @@ from gpusim.analytic.loops import Loops, drain, equal_loops
 from gpusim.errors import SpecError
 from gpusim.machine.place import Placed
 from gpusim.schedules.work import Floats, Ints
+from gpusim.units import ceil_div
 
 
 def workers(placed: Placed, memory_us: float, level: str) -> Estimate:
@@ -61,7 +62,7 @@ def workers(placed: Placed, memory_us: float, level: str) -> Estimate:
     # the end of the last wave in place of its average
     ends = np.maximum(own, ready[start:stop]) + merges[start:stop]
     time = max(latest, time + max(0.0, float(ends.max()) - wave, float(merges.max())))
-    waves, lockstep = -(-count // lanes), np.ptp(placed.units) == 0
+    waves, lockstep = ceil_div(count, lanes), np.ptp(placed.units) == 0
     return Estimate(
         time_us=time,
         loops=loops,

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from gpusim.cli.output import emit, output_options
+from gpusim.cli.options import output_options
+from gpusim.cli.output import emit
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""What all commands share: `--format`, `--output`, and writing without leaving half a file."""
+"""Writing results: as a table, JSON or CSV, and without leaving half a file."""
 
 import csv
 import io
@@ -11,44 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
-from gpusim.errors import SpecError, plain
+from gpusim.errors import SpecError
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def output_option(command: F) -> F:
-    """Add `--output` to a command."""
-    return click.option(
-        "--output",
-        type=click.Path(dir_okay=False, path_type=Path),
-        callback=_in_a_folder,
-        help="Write to this file instead of standard output.",
-    )(command)
-
-
-def output_options(command: F) -> F:
-    """Add `--format` and `--output` to a command."""
-    return click.option(
-        "--format",
-        "style",
-        type=click.Choice(["table", "json", "csv"]),
-        default="table",
-        show_default=True,
-        help="How to print the result.",
-    )(output_option(command))
-
-
-def _in_a_folder(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
-    """Refuse a path in no folder before the work is done."""
-    if value is None:
-        return None
-    try:
-        if value.parent.is_dir():
-            return value
-        found = str(value.parent)
-    except OSError as error:
-        found = f"{plain(str(value.parent))} ({error.strerror})"
-    raise SpecError(f"--output: expected an existing folder, found {found}")
 
 
 def not_an_input(output: Path | None, *inputs: Sequence[str]) -> None:

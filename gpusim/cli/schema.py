@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from gpusim.cli.output import output_option, write
+from gpusim.cli.options import output_option
+from gpusim.cli.output import write
 
 
 @click.command()

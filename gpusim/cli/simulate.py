@@ -4,20 +4,14 @@ from pathlib import Path
 
 import click
 
-from gpusim.cli.output import emit, not_an_input, output_options
+from gpusim.cli.options import engine_option, output_options, workloads_and_gpus
+from gpusim.cli.output import emit, not_an_input
 
 
 @click.command()
-@click.argument("workloads", nargs=-1, required=True, metavar="WORKLOAD...")
-@click.option("--gpu", "gpus", multiple=True, help="GPU name or profile file; may be repeated.")
+@workloads_and_gpus
 @click.option("--schedule", "schedules", multiple=True, help="Schedule name; may be repeated.")
-@click.option(
-    "--engine",
-    type=click.Choice(["sim", "analytic"]),
-    default="sim",
-    show_default=True,
-    help="Discrete events, or closed form.",
-)
+@engine_option
 @output_options
 def simulate(
     workloads: tuple[str, ...],

@@ -8,19 +8,14 @@ from pathlib import Path
 
 import click
 
-from gpusim.cli.output import emit, flat, not_an_input, output_options, write
+from gpusim.cli.options import engine_option, output_options
+from gpusim.cli.output import emit, flat, not_an_input, write
 from gpusim.errors import SpecError
 
 
 @click.command()
 @click.argument("sources", nargs=-1, metavar="[DATASET|FILE.csv]...")
-@click.option(
-    "--engine",
-    type=click.Choice(["sim", "analytic"]),
-    default="sim",
-    show_default=True,
-    help="Discrete events, or closed form.",
-)
+@engine_option
 @click.option("--sample", type=click.IntRange(min=1), help="Only so many rows, drawn at random.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draw."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from gpusim.launch_result import LaunchResult, Span
 from gpusim.machine.pipes import pipe_rate
 from gpusim.machine.place import Placed
-from gpusim.result import Result
+from gpusim.result import Engine, Result
 from gpusim.schedules.mask import compulsory_bytes, useful_flop
 from gpusim.schedules.step import Pipe
 from gpusim.spec.attention import Attention
@@ -87,7 +87,7 @@ def total_result(
     *,
     footprint_bytes: float,
     names: tuple[str, str],
-    engine: str,
+    engine: Engine,
     spans: tuple[Span, ...] = (),
 ) -> Result:
     """Add up the launches of a call, with the gap before each (CUDA-graph replay).
@@ -113,7 +113,7 @@ def total_result(
         workload=names[0],
         gpu=gpu.name,
         schedule=names[1],
-        engine="sim" if engine == "sim" else "analytic",
+        engine=engine,
         time_us=time_us,
         bound=max(limits, key=lambda name: limits[name]),
         breakdown=breakdown,

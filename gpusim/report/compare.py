@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpusim.report.table import duration, marked, percent, render, table
+from gpusim.report.table import marked, percent, render, table
+from gpusim.units import duration
 
 Row = Mapping[str, Any]
 

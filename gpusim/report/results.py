@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from gpusim.report.table import bytes_text, digits, duration, marked, percent, render, table
+from gpusim.report.table import bytes_text, marked, percent, render, table
 from gpusim.result import Result
+from gpusim.units import digits, duration
 
 
 def results_table(results: Sequence[Result]) -> str:

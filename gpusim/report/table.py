@@ -6,6 +6,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from gpusim.units import digits
+
 
 def render(drawn: Table) -> str:
     """The table as plain text, as wide as it needs to be."""
@@ -23,23 +25,6 @@ def table(columns: str, title: str | None = None) -> Table:
         right = name.startswith(">")
         made.add_column(name.lstrip(">"), justify="right" if right else "left", no_wrap=True)
     return made
-
-
-def duration(us: float) -> str:
-    """A time with three digits and a fitting unit.
-
-    >>> duration(0.5), duration(84.3), duration(84543.7)
-    ('0.500 us', '84.3 us', '84.5 ms')
-    """
-    for scale, unit in ((1e6, "s"), (1e3, "ms")):
-        if us >= scale:
-            return f"{digits(us / scale)} {unit}"
-    return f"{digits(us)} us"
-
-
-def digits(value: float) -> str:
-    """A number with three digits, from 0.001 on."""
-    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2 if value >= 1 else 3}f}"
 
 
 def bytes_text(value: float) -> str:

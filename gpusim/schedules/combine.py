@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpusim.schedules.launch import Launch, Operand
+from gpusim.schedules.launch import Launch, once
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.work import flat_work
 from gpusim.spec.attention import Attention
@@ -83,7 +83,7 @@ def combine_launch(attention: Attention, kernel: Combine, splits: tuple[int, ...
             syncs=0,
         ),
         work=work,
-        reads=(Operand(name="partial", unique_bytes=partial, requested_bytes=partial),),
-        writes=(Operand(name="o", unique_bytes=stored, requested_bytes=stored),),
+        reads=(once("partial", partial),),
+        writes=(once("o", stored),),
         programmatic=kernel.programmatic,
     )

@@ -9,9 +9,9 @@ from dataclasses import replace
 from gpusim.errors import SpecError
 from gpusim.schedules.flash1_paper import flash1_paper
 from gpusim.schedules.flash1_step import FP32, ROWS, WARPS, shipped_step, smem_bytes
-from gpusim.schedules.launch import Launch, Operand
+from gpusim.schedules.launch import Launch, once
 from gpusim.schedules.mask import o_bytes, q_bytes
-from gpusim.schedules.occupancy import occupancy
+from gpusim.schedules.occupancy import slots_of
 from gpusim.schedules.pass_work import kv_operand, num_workers, pass_work, revisited
 from gpusim.schedules.passes import PassGrid, pass_table
 from gpusim.schedules.splits import flash1_num_splits
@@ -64,8 +64,7 @@ def _shipped(attention: Attention, gpu: Gpu, tiling: Tiling, head_dim: int) -> L
     """
     keys = block_keys(attention, head_dim)
     registers, smem = tiling.registers or REGISTERS, smem_bytes(head_dim, keys)
-    fit = occupancy(gpu, threads=32 * WARPS, registers=registers, smem_bytes=smem)
-    slots = gpu.sm.count * max(1, fit.ctas_per_sm)
+    slots = slots_of(gpu, threads=32 * WARPS, registers=registers, smem_bytes=smem)
     splits = tiling.num_splits or flash1_num_splits(
         attention.batch * attention.q_heads,
         slots,
@@ -106,8 +105,8 @@ def _shipped(attention: Attention, gpu: Gpu, tiling: Tiling, head_dim: int) -> L
         workers=num_workers(work),
         reads=(queries, kv, *o_tmp),
         writes=(
-            Operand(name="o", unique_bytes=o, requested_bytes=o),
-            Operand(name="lse", unique_bytes=lse, requested_bytes=lse),
+            once("o", o),
+            once("lse", lse),
             *o_tmp,
         ),
     )

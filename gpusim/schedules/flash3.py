@@ -7,15 +7,13 @@ Not modelled: TMA multicast within clusters of two CTAs (dense, no mask, d >= 12
 
 from dataclasses import replace
 
-import numpy as np
-
 from gpusim.errors import SpecError
 from gpusim.schedules.combine import combine_launch, flash3_combine
 from gpusim.schedules.flash3_plan import Flash3Plan, flash3_plan
 from gpusim.schedules.flash3_step import flash3_step
-from gpusim.schedules.grid import grid_operands, grid_work
-from gpusim.schedules.launch import Launch
-from gpusim.schedules.step import Part, Pipe, Step, attention_step
+from gpusim.schedules.forward import grid_launch
+from gpusim.schedules.launch import Launch, persistent
+from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.tiling import Tiling
 from gpusim.schedules.work import flat_work
 from gpusim.spec.attention import Attention
@@ -49,28 +47,17 @@ def _launches(attention: Attention, gpu: Gpu, plan: Flash3Plan) -> tuple[Launch,
     """The scheduler's prepare kernel for variable lengths, the kernel, the combine kernel."""
     hopper = bool(gpu.tensor.wgmma_flop_per_clock)
     tile, splits = plan.tile, plan.grid.splits
-    work = grid_work(attention, tile, plan.grid)
-    reads, writes = grid_operands(attention, work, plan.grid)
+    forward = grid_launch(
+        attention, tile, plan.grid, name="flash_fwd_sm90" if hopper else "flash_fwd_sm80"
+    )
     # Dense calls without a mask deal tiles out in turn; all others draw from a counter.
     static = hopper and not plan.varlen and not plan.masked and max(splits) == 1
-    workers = min(gpu.sm.count, work.num_items) if hopper else None
-    if static:
-        work = replace(work, owner=np.arange(work.num_items) % gpu.sm.count)
-    forward = Launch(
-        name="flash_fwd_sm90" if hopper else "flash_fwd_sm80",
-        threads=tile.threads,
-        registers=tile.registers_per_thread,
-        smem_bytes=tile.smem_bytes,
-        step=flash3_step(tile, dtype=attention.dtype)
-        if hopper
-        else attention_step(tile, matrix_dtype=attention.dtype),
-        work=work,
-        reads=reads,
-        writes=writes,
-        tile=tile.choice | {"num_splits": max(splits)},
-        workers=workers,
-        programmatic=plan.varlen and hopper,
-    )
+    if hopper:
+        forward = replace(
+            persistent(forward, gpu.sm.count, static=static),
+            step=flash3_step(tile, dtype=attention.dtype),
+            programmatic=plan.varlen,
+        )
     launches = (_prepare(), forward) if plan.varlen else (forward,)
     if max(splits) == 1:
         return launches

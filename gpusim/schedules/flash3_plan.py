@@ -1,6 +1,7 @@
 """What FlashAttention-3 decides before a launch: tile, packing, splits, order."""
 
 from dataclasses import dataclass, replace
+from math import ceil
 
 from gpusim.errors import SpecError
 from gpusim.schedules.flash3_tiles import (
@@ -172,7 +173,7 @@ def _splits(
         for s in attention.sequences
     ]
     share = SPLIT_MARGIN * sum(m * n for m, n in blocks) / gpu.sm.count
-    per_sm = int(-(-share // 1))
+    per_sm = ceil(share)
     return tuple(min(cap, max(1, ceil_div(n, per_sm))) for _, n in blocks)
 
 

@@ -1,9 +1,12 @@
-"""The forward launch of FlashAttention-2, with or without KV splits."""
+"""Forward launches of a tile: FlashAttention-2's, and what other kernels share with it."""
+
+from dataclasses import replace
 
 from gpusim.schedules.grid import Grid, grid_operands, grid_work
-from gpusim.schedules.launch import Launch
+from gpusim.schedules.launch import Launch, Operand
 from gpusim.schedules.step import attention_step
 from gpusim.schedules.tile import Tile
+from gpusim.schedules.work import Work
 from gpusim.spec.attention import BYTES, Attention
 
 
@@ -29,8 +32,27 @@ def forward_launch(attention: Attention, tile: Tile, *, name: str, splits: int =
         splits=(splits,) * len(attention.sequences),
         heads_inner=splits > 1,
     )
+    return grid_launch(attention, tile, grid, name=name)
+
+
+def grid_launch(attention: Attention, tile: Tile, grid: Grid, *, name: str) -> Launch:
+    """A CTA per tile of any grid, with the step of FlashAttention-2."""
     work = grid_work(attention, tile, grid)
     reads, writes = grid_operands(attention, work, grid)
+    launch = tile_launch(attention, tile, work, reads, writes, name=name)
+    return replace(launch, tile=tile.choice | {"num_splits": max(grid.splits)})
+
+
+def tile_launch(
+    attention: Attention,
+    tile: Tile,
+    work: Work,
+    reads: tuple[Operand, ...],
+    writes: tuple[Operand, ...],
+    *,
+    name: str,
+) -> Launch:
+    """Work with the resources of a tile and the step of FlashAttention-2."""
     return Launch(
         name=name,
         threads=tile.threads,
@@ -44,5 +66,5 @@ def forward_launch(attention: Attention, tile: Tile, *, name: str, splits: int =
         work=work,
         reads=reads,
         writes=writes,
-        tile=tile.choice | {"num_splits": splits},
+        tile=tile.choice,
     )

@@ -1,6 +1,6 @@
 """Kernels that serving frameworks launch around attention: the KV-cache write, and copies."""
 
-from gpusim.schedules.launch import Launch, Operand
+from gpusim.schedules.launch import Launch, once
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.work import flat_work
 from gpusim.spec.attention import BYTES, Attention
@@ -92,6 +92,6 @@ def _copy(
         work=flat_work(
             items, steps=ceil_div(sizes[0], step_bytes), loop_bytes=sizes[0], store_bytes=sizes[1]
         ),
-        reads=(Operand(name=names[0], unique_bytes=read, requested_bytes=read),),
-        writes=(Operand(name=names[1], unique_bytes=written, requested_bytes=written),),
+        reads=(once(names[0], read),),
+        writes=(once(names[1], written),),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpusim.errors import SpecError
-from gpusim.schedules.launch import Operand
+from gpusim.schedules.launch import Operand, once
 from gpusim.schedules.mask import Lengths, block_range, kv_bytes, q_bytes
 from gpusim.schedules.tile import Tile
 from gpusim.schedules.work import Ints, Tiles, Work
@@ -137,9 +137,5 @@ def grid_operands(
         "o": work.total(np.where(split, 0.0, tiles.store_bytes)),
         "partial": work.total(np.where(split, tiles.store_bytes, 0.0)),
     }
-    writes = tuple(
-        Operand(name=name, unique_bytes=size, requested_bytes=size)
-        for name, size in stored.items()
-        if size
-    )
+    writes = tuple(once(name, size) for name, size in stored.items() if size)
     return reads, writes

@@ -1,7 +1,9 @@
 """One kernel launch: its resources, its step, its work and the tensors it touches. No clock."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from gpusim.schedules.step import Pipe, Step
 from gpusim.schedules.work import Work
@@ -91,6 +93,19 @@ class Launch:
     def requested_bytes(self) -> float:
         """Bytes asked from L2 or sent to it."""
         return sum((o.requested_bytes for o in (*self.reads, *self.writes)), 0.0)
+
+
+def persistent(launch: Launch, slots: int, *, static: bool) -> Launch:
+    """The launch by at most so many workers that draw items, or with `static` take every n-th."""
+    items = launch.work.num_items
+    workers = min(items, slots)
+    work = replace(launch.work, owner=np.arange(items) % workers) if static else launch.work
+    return replace(launch, work=work, workers=workers)
+
+
+def once(name: str, size: float) -> Operand:
+    """A tensor of so many bytes, each touched once."""
+    return Operand(name=name, unique_bytes=size, requested_bytes=size)
 
 
 def footprint(launches: tuple[Launch, ...]) -> float:

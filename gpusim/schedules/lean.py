@@ -5,20 +5,21 @@ Decode-Phase of Transformers" (arXiv 2405.10480, MLSys 2025), as built in ONNX R
 `contrib_ops/cuda/bert/lean_attention`, by an author of the paper.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
-from gpusim.schedules.forward import packed_heads
+from gpusim.schedules.forward import packed_heads, tile_launch
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.lean_operands import lean_operands, partial_row_bytes
-from gpusim.schedules.occupancy import register_limit, smem_limit
+from gpusim.schedules.occupancy import slots_of
 from gpusim.schedules.outputs import Outputs, list_outputs
 from gpusim.schedules.split_kv import HEAD_DIMS, split_tile
-from gpusim.schedules.step import attention_step
 from gpusim.schedules.stream_k import Segments, cut, lean_workers
 from gpusim.schedules.tile import Tile, padded_head_dim
 from gpusim.schedules.tiling import Tiling
 from gpusim.schedules.work import Tiles, Work
-from gpusim.spec.attention import BYTES, Attention
+from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div
 
@@ -52,14 +53,14 @@ def lean_launch(
     outputs = list_outputs(attention, tile, packed, fixed_maximum=fixed_maximum)
     longest = ceil_div(max(s.kv_len for s in attention.sequences), tile.block_n)
     workers = lean_workers(int(outputs.planned.sum()), len(outputs), longest, gpu.sm.count)
-    slots = gpu.sm.count * max(1, _ctas_per_sm(gpu, tile))
+    slots = slots_of(
+        gpu,
+        threads=tile.threads,
+        registers=tile.registers_per_thread,
+        smem_bytes=tile.smem_bytes,
+    )
     plan = cut(outputs.planned, workers)
     return _launch(attention, tile, outputs, plan, packed, running=min(workers, slots))
-
-
-def _ctas_per_sm(gpu: Gpu, tile: Tile) -> int:
-    registers = register_limit(gpu, tile.threads, tile.registers_per_thread)
-    return min(registers, smem_limit(gpu, tile.smem_bytes))
 
 
 def _launch(
@@ -86,22 +87,10 @@ def _launch(
     )
     workers = int(plan.worker[-1]) + 1
     reads, writes = lean_operands(attention, work, plan, running)
-    return Launch(
-        name="lean_fwd",
-        threads=tile.threads,
-        registers=tile.registers_per_thread,
-        smem_bytes=tile.smem_bytes,
-        step=attention_step(
-            tile,
-            matrix_dtype=attention.dtype,
-            kv_element_bytes=BYTES[attention.cache_dtype],
-        ),
-        work=work,
-        tile=tile.choice,
+    return replace(
+        tile_launch(attention, tile, work, reads, writes, name="lean_fwd"),
         workers=workers,
         merge_bytes=float(tiles.q_rows.max() * partial_row_bytes(attention)),
-        reads=reads,
-        writes=writes,
     )
 
 

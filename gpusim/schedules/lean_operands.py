@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gpusim.schedules.launch import Operand, Rereads
+from gpusim.schedules.launch import Operand, Rereads, once
 from gpusim.schedules.mask import q_bytes, seen_keys
 from gpusim.schedules.stream_k import Segments
 from gpusim.schedules.work import Floats, Work
@@ -31,7 +31,7 @@ def lean_operands(
     )
     keys = _keys(attention, work, running)
     stored = work.total(np.where(plan.host, tiles.store_bytes, 0.0))
-    out = Operand(name="o", unique_bytes=stored, requested_bytes=stored)
+    out = once("o", stored)
     if not partial:
         return (q, keys), (out,)
     later = work.total(np.where(plan.host, 0.0, tiles.store_bytes * plan.later)) / partial

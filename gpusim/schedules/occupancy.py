@@ -75,6 +75,15 @@ def occupancy(gpu: Gpu, *, threads: int, registers: int, smem_bytes: int = 0) ->
     )
 
 
+def slots_of(gpu: Gpu, *, threads: int, registers: int, smem_bytes: int) -> int:
+    """CTAs that the whole GPU holds at once, for kernels that size their grid by it.
+
+    At least one an SM: a CTA that does not fit is refused when its launch is placed.
+    """
+    fit = occupancy(gpu, threads=threads, registers=registers, smem_bytes=smem_bytes)
+    return gpu.sm.count * max(1, fit.ctas_per_sm)
+
+
 def _warps(threads: int) -> int:
     return ceil_div(threads, 32)
 

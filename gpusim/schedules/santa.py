@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gpusim.errors import SpecError
 from gpusim.schedules.step import Part, Pipe
-from gpusim.schedules.work import Ints
+from gpusim.schedules.work import Floats, Ints, Tiles, Work
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 
@@ -108,6 +109,40 @@ class KeyTiles:
     def rows(self) -> int:
         """Keys of a full tile, or of the only one."""
         return min(self.block_n, self.kv_len)
+
+
+def tile_work(
+    attention: Attention, keys: KeyTiles, *, batch: int, loop: Floats, store: ArrayLike
+) -> Work:
+    """An item per (tile, KV head, sequence), in this order, of the group's heads together.
+
+    Args:
+        attention: the problem.
+        keys: tiles of each of `batch` sequences.
+        batch: sequences.
+        loop: bytes read after Q, a row per tile.
+        store: bytes written, for each tile or for all alike.
+    """
+    ones, group = np.ones_like(keys.start), attention.group_size
+    q_bytes = group * attention.head_dim * attention.element_bytes
+    return Work(
+        tiles=Tiles(
+            steps=ones,
+            q_start=0 * ones,
+            q_rows=group * ones,
+            kv_start=keys.start,
+            kv_stop=keys.stop,
+            loop_bytes=loop,
+            load_bytes=np.full(len(ones), float(q_bytes)),
+            store_bytes=np.broadcast_to(np.asarray(store, float), len(ones)),
+        ),
+        group_first=np.zeros(1, dtype=np.int64),
+        group_rows=np.array([len(ones)]),
+        copies=np.array([batch]),
+        heads=attention.kv_heads,
+        heads_inner=True,
+        packed=group,
+    )
 
 
 def score_parts(keys: int, heads: int, instructions: int) -> Iterator[Part]:

@@ -7,12 +7,12 @@ arXiv 2605.01910; release `flash_style_fused_santa_fixed_tile_budgets`).
 import numpy as np
 
 from gpusim.schedules import santa
-from gpusim.schedules.launch import Launch, Operand
+from gpusim.schedules.launch import Launch, Operand, once
 from gpusim.schedules.mask import o_bytes, q_bytes
 from gpusim.schedules.sampling import distinct_rows, union_rows
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.tiling import Tiling
-from gpusim.schedules.work import Floats, Tiles, Work, flat_work
+from gpusim.schedules.work import flat_work
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div
@@ -75,8 +75,14 @@ def _fused(
     lengths = keys.stop - keys.start
     distinct = np.array([distinct_rows(int(n), budget, sigma) for n in lengths])
     union = np.array([union_rows(int(n), r, GROUP) for n, r in zip(lengths, distinct, strict=True)])
-    work = _tile_work(attention, keys, distinct)
     row = HEAD_DIM * attention.element_bytes
+    work = santa.tile_work(
+        attention,
+        keys,
+        batch=attention.batch,
+        loop=lengths * row + GROUP * distinct * row,
+        store=GROUP * (HEAD_DIM * 4.0 + santa.STAT_BYTES),
+    )
     k_bytes = work.total((lengths * row).astype(np.float64))
     v_bytes, v_asked = work.total(union * row), work.total(GROUP * distinct * row)
     stats = float(work.num_items * GROUP * santa.STAT_BYTES)
@@ -108,36 +114,13 @@ def _fused(
                 unique_bytes=q_bytes(attention),
                 requested_bytes=work.total(work.tiles.load_bytes),
             ),
-            Operand(name="k", unique_bytes=k_bytes, requested_bytes=k_bytes),
+            once("k", k_bytes),
             Operand(name="v", unique_bytes=v_bytes, requested_bytes=v_asked, rereads=()),
         ),
         writes=(
-            Operand(name="stats", unique_bytes=stats, requested_bytes=stats),
-            Operand(name="out_tiles", unique_bytes=parts, requested_bytes=parts),
+            once("stats", stats),
+            once("out_tiles", parts),
         ),
-    )
-
-
-def _tile_work(attention: Attention, keys: santa.KeyTiles, distinct: Floats) -> Work:
-    row = HEAD_DIM * attention.element_bytes
-    ones = np.ones_like(keys.start)
-    return Work(
-        tiles=Tiles(
-            steps=ones,
-            q_start=0 * ones,
-            q_rows=GROUP * ones,
-            kv_start=keys.start,
-            kv_stop=keys.stop,
-            loop_bytes=(keys.stop - keys.start) * row + GROUP * distinct * row,
-            load_bytes=np.full(len(ones), 1.0 * GROUP * row),
-            store_bytes=np.full(len(ones), 1.0 * GROUP * (HEAD_DIM * 4 + santa.STAT_BYTES)),
-        ),
-        group_first=np.zeros(1, dtype=np.int64),
-        group_rows=np.array([len(ones)]),
-        copies=np.array([attention.batch]),
-        heads=attention.kv_heads,
-        heads_inner=True,
-        packed=GROUP,
     )
 
 
@@ -173,7 +156,7 @@ def _finalize(attention: Attention, gpu: Gpu, tiles: int) -> Launch:
                 requested_bytes=ctas * stats,
                 rereads=(),
             ),
-            Operand(name="out_tiles", unique_bytes=ctas * parts, requested_bytes=ctas * parts),
+            once("out_tiles", ctas * parts),
         ),
         writes=(
             Operand(

@@ -3,9 +3,8 @@
 import numpy as np
 
 from gpusim.schedules import santa
-from gpusim.schedules.launch import Launch, Operand
+from gpusim.schedules.launch import Launch, Operand, once
 from gpusim.schedules.step import Part, Pipe, Step
-from gpusim.schedules.work import Tiles, Work
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div
@@ -26,23 +25,12 @@ def pass1(attention: Attention, gpu: Gpu, keys: santa.KeyTiles) -> Launch:
     row = dim * attention.element_bytes
     lengths = (keys.stop - keys.start).astype(np.float64)
     stash = lengths * gpu.hbm.sector_bytes
-    ones = np.ones_like(keys.start)
-    work = Work(
-        tiles=Tiles(
-            steps=ones,
-            q_start=0 * ones,
-            q_rows=group * ones,
-            kv_start=keys.start,
-            kv_stop=keys.stop,
-            loop_bytes=lengths * row,
-            load_bytes=np.full(len(ones), 1.0 * group * row),
-            store_bytes=stash + group * santa.STAT_BYTES,
-        ),
-        group_first=np.zeros(1, dtype=np.int64),
-        group_rows=np.array([len(ones)]),
-        copies=np.ones(1, dtype=np.int64),
-        heads=attention.kv_heads,
-        packed=group,
+    work = santa.tile_work(
+        attention,
+        keys,
+        batch=1,
+        loop=lengths * row,
+        store=stash + group * santa.STAT_BYTES,
     )
     k_bytes, q_asked = work.total(work.tiles.loop_bytes), work.total(work.tiles.load_bytes)
     stats = float(work.num_items * group * santa.STAT_BYTES)
@@ -58,11 +46,11 @@ def pass1(attention: Attention, gpu: Gpu, keys: santa.KeyTiles) -> Launch:
         tile={"block_n": keys.block_n, "num_warps": warps},
         reads=(
             Operand(name="q", unique_bytes=float(attention.q_heads * row), requested_bytes=q_asked),
-            Operand(name="k", unique_bytes=k_bytes, requested_bytes=k_bytes),
+            once("k", k_bytes),
         ),
         writes=(
             Operand(name="stash", unique_bytes=stashed, requested_bytes=work.total(stash)),
-            Operand(name="stats", unique_bytes=stats, requested_bytes=stats),
+            once("stats", stats),
         ),
     )
 

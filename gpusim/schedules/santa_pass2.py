@@ -3,7 +3,7 @@
 import numpy as np
 
 from gpusim.schedules import santa
-from gpusim.schedules.launch import Launch, Operand
+from gpusim.schedules.launch import Launch, Operand, once
 from gpusim.schedules.sampling import union_rows
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.work import flat_work
@@ -61,7 +61,7 @@ def pass2(
                 requested_bytes=work.total(lengths * asked),
                 rereads=(),
             ),
-            Operand(name="budgets", unique_bytes=budgets, requested_bytes=budgets),
+            once("budgets", budgets),
         ),
         writes=(
             Operand(
@@ -112,14 +112,8 @@ def _elementwise(
     total = attention.q_heads * attention.head_dim
     ctas = ceil_div(total, elements)
     per_cta = total / ctas
-    source = Operand(
-        name="accumulator", unique_bytes=1.0 * total * read, requested_bytes=1.0 * total * read
-    )
-    target = Operand(
-        name="o" if read else "accumulator",
-        unique_bytes=1.0 * total * write,
-        requested_bytes=1.0 * total * write,
-    )
+    source = once("accumulator", 1.0 * total * read)
+    target = once("o" if read else "accumulator", 1.0 * total * write)
     return Launch(
         name=name,
         threads=threads,

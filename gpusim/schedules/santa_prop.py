@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import chain
 
 from gpusim.schedules import santa
-from gpusim.schedules.launch import Launch, Operand
+from gpusim.schedules.launch import Launch, Operand, once
 from gpusim.schedules.sampling import distinct_rows
 from gpusim.schedules.santa_pass1 import pass1
 from gpusim.schedules.santa_pass2 import cast_scale, fill, pass2
@@ -123,7 +123,5 @@ def _tile_budgets(attention: Attention, gpu: Gpu, tiles: int) -> Launch:
                 rereads=(),
             ),
         ),
-        writes=(
-            Operand(name="budgets", unique_bytes=heads * loads, requested_bytes=heads * loads),
-        ),
+        writes=(once("budgets", heads * loads),),
     )

@@ -9,7 +9,7 @@ import math
 from gpusim.spec.attention import BYTES, Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.kernel import Kernel, KernelPart
-from gpusim.units import KIB, ceil_div, round_up
+from gpusim.units import KIB, ceil_div, power_of_two, round_up
 
 #: SGLang's `triton_attention_num_kv_splits`, vLLM's segments of a 3D launch and their limit.
 SGLANG_SPLITS, VLLM_SEGMENTS, VLLM_3D_LIMIT = 8, 16, 128
@@ -40,7 +40,7 @@ def _triton_smem(attention: Attention, block_n: int, *, stages: int) -> int:
 
     So do builds of such kernels by Triton 3.6 and 3.9; the query tile stays in registers.
     """
-    dims = sum(1 << (d - 1).bit_length() for d in (attention.head_dim, attention.value_dim))
+    dims = sum(power_of_two(d) for d in (attention.head_dim, attention.value_dim))
     buffers = max(1, stages - 1) * block_n * dims * BYTES[attention.cache_dtype]
     return buffers + TRITON_SCRATCH_BYTES
 
@@ -100,7 +100,7 @@ def sglang_decode(attention: Attention, gpu: Gpu) -> Kernel:
 def vllm_unified(attention: Attention, gpu: Gpu) -> Kernel:  # noqa: ARG001
     """vLLM's unified Triton kernel, 2D (`triton_unified_attention.py`): packed heads, 3 stages."""
     return Kernel(
-        block_m=max(16, 1 << (attention.group_size - 1).bit_length()),
+        block_m=max(16, power_of_two(attention.group_size)),
         block_n=32,
         num_warps=4,
         stages=3,

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gpusim.schedules.work import Floats, Ints
 from gpusim.units import ceil_div
 
 
@@ -17,8 +18,7 @@ def flash1_num_splits(batch_heads: int, slots: int, num_steps: int) -> int:
     2
     """
     splits = np.arange(1, min(30, num_steps) + 1)
-    waves = batch_heads * splits / slots
-    efficiency = waves / np.ceil(waves)
+    efficiency = _wave_efficiency(batch_heads * splits, slots)
     return int(splits[np.argmax(efficiency > 0.95 * efficiency.max())])
 
 
@@ -40,8 +40,7 @@ def flash2_num_splits(total_m_blocks: int, slots: int, num_n_blocks: int, limit:
     splits = np.arange(1, min(limit, slots, num_n_blocks) + 1)
     per_split = -(-num_n_blocks // splits)
     eligible = np.r_[True, per_split[1:] != per_split[:-1]]
-    waves = total_m_blocks * splits / slots
-    efficiency = np.where(eligible, waves / np.ceil(waves), 0.0)
+    efficiency = np.where(eligible, _wave_efficiency(total_m_blocks * splits, slots), 0.0)
     return int(splits[np.argmax(efficiency >= 0.85 * efficiency.max())])
 
 
@@ -80,6 +79,11 @@ def flash3_num_splits(
     if num_n_blocks <= 4:
         return 1
     splits = np.arange(1, min(limit, num_sms, num_n_blocks) + 1)
-    waves = total_m_blocks * splits / num_sms
-    efficiency = waves / np.ceil(waves)
+    efficiency = _wave_efficiency(total_m_blocks * splits, num_sms)
     return int(splits[np.argmax(efficiency >= 0.85 * efficiency.max())])
+
+
+def _wave_efficiency(ctas: Ints, slots: int) -> Floats:
+    """Share of the slots of all waves, the last included, that get a CTA."""
+    waves = ctas / slots
+    return np.asarray(waves / np.ceil(waves))

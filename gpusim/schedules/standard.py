@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from gpusim.errors import SpecError
-from gpusim.schedules.launch import Launch, Operand
+from gpusim.schedules.launch import Launch, Operand, once
 from gpusim.schedules.mask import o_bytes, q_bytes
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.tiling import Tiling
@@ -208,5 +208,5 @@ def _with_operands(
             )
             for name, size in reads
         ),
-        writes=(Operand(name=write[0], unique_bytes=write[1], requested_bytes=write[1]),),
+        writes=(once(write[0], write[1]),),
     )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpusim.schedules.work import Ints
+from gpusim.units import ceil_div
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ def lean_workers(tiles: int, outputs: int, longest: int, num_sms: int) -> int:
     256
     """
     if tiles <= 4 * num_sms:
-        workers = min((tiles + 1) // 2, -(-32 * tiles // longest))
+        workers = min((tiles + 1) // 2, ceil_div(32 * tiles, longest))
     else:
         workers = min(2 * num_sms, 32 * outputs)
     return max(1, min(workers, tiles))
@@ -66,7 +67,7 @@ def worker_starts(tiles: int, workers: int) -> Ints:
     >>> worker_starts(10, 4).tolist()
     [0, 3, 6, 8]
     """
-    most = -(-tiles // workers)
+    most = ceil_div(tiles, workers)
     full = tiles - (most - 1) * workers
     worker = np.arange(workers)
     return np.where(worker < full, most * worker, (most - 1) * worker + full)

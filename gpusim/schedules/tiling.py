@@ -5,9 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gpusim.errors import SpecError, nearest, plain
+from gpusim.spec.kernel import Block, Registers, Splits, Stages, Warps
 from gpusim.spec.validate import validate
-
-Block = Annotated[int, Field(strict=True, ge=16, le=1024, multiple_of=16)]
 
 
 class Tiling(BaseModel):
@@ -17,13 +16,9 @@ class Tiling(BaseModel):
 
     block_m: Block | None = Field(default=None, description="query rows of a tile")
     block_n: Block | None = Field(default=None, description="keys of a KV tile")
-    num_warps: Annotated[int, Field(strict=True, ge=1, le=32)] | None = Field(
-        default=None, description="warps of a CTA"
-    )
-    stages: Annotated[int, Field(strict=True, ge=1, le=16)] | None = Field(
-        default=None, description="KV tiles in shared memory at once"
-    )
-    num_splits: Annotated[int, Field(strict=True, ge=1, le=256)] | None = Field(
+    num_warps: Warps | None = Field(default=None, description="warps of a CTA")
+    stages: Stages | None = Field(default=None, description="KV tiles in shared memory at once")
+    num_splits: Splits | None = Field(
         default=None, description="parts that the KV range of an output is cut into"
     )
     samples: Annotated[int, Field(strict=True, ge=1, le=2**20)] | None = Field(
@@ -38,9 +33,7 @@ class Tiling(BaseModel):
     fixed_maximum: Annotated[bool, Field(strict=True)] | None = Field(
         default=None, description="plan every sequence as long as the longest (LeanAttention)"
     )
-    registers: Annotated[int, Field(strict=True, ge=16, le=255)] | None = Field(
-        default=None, description="registers per thread"
-    )
+    registers: Registers | None = Field(default=None, description="registers per thread")
 
     def known(self) -> dict[str, Any]:
         """The overrides that were given."""

@@ -33,12 +33,6 @@ class Tiles:
     def __len__(self) -> int:
         return len(self.steps)
 
-    @staticmethod
-    def concatenate(tables: "list[Tiles]") -> "Tiles":
-        """Stack tables, first on top."""
-        columns = Tiles.__dataclass_fields__
-        return Tiles(**{c: np.concatenate([getattr(t, c) for t in tables]) for c in columns})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:

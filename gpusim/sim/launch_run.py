@@ -30,9 +30,8 @@ class LaunchRun:
         self.trace = trace
         self.raw_spans: list[tuple[int, int, int, float, float, float]] = []
         self._rows, self._ctas = dispatch(placed, merge=merge)
-        self._residents = [0] * placed.num_sms
-        self._busy_since = [0.0] * placed.num_sms
-        self._sm_busy_us = 0.0
+        # Slots start together and are never empty until their last CTA ends.
+        self._sm_end = [0.0] * placed.num_sms
         self._resident_us = self._fix_up_us = 0.0
         self._fixing, self._loops_idle_us, self._fix_up_limits_us = 0, 0.0, 0.0
         peers = placed.launch.work.peers
@@ -63,7 +62,6 @@ class LaunchRun:
         """Take CTAs until none is left, and do their items one after another."""
         env, rows, enter = self.env, self._rows, self.stepping.enter
         latency, peers = self.placed.latency_us, self._peers
-        self._enter(sm)
         start = env.now
         for worker, items in self._ctas:
             for first, row, count in items:
@@ -78,7 +76,8 @@ class LaunchRun:
                 if self.trace:
                     self.raw_spans.append((sm, slot, first, start, start + delay, env.now))
                     start = env.now
-        self._leave(sm)
+        self._resident_us += env.now
+        self._sm_end[sm] = env.now
 
     def _fix_up(self, worker: int, peers: int) -> Generator[simpy.Event, Any, None]:
         """Announce a worker's first result; wait for those of its peers and merge them."""
@@ -100,18 +99,6 @@ class LaunchRun:
         if not self._fixing:
             self._fix_up_limits_us += self.stepping.idle_us() - self._loops_idle_us
 
-    def _enter(self, sm: int) -> None:
-        if not self._residents[sm]:
-            self._busy_since[sm] = self.env.now
-        self._residents[sm] += 1
-
-    def _leave(self, sm: int) -> None:
-        # Slots start together and are never empty until their last CTA ends.
-        self._resident_us += self.env.now
-        self._residents[sm] -= 1
-        if not self._residents[sm]:
-            self._sm_busy_us += self.env.now - self._busy_since[sm]
-
     def timing(self) -> Timing:
         """Time and its causes, as shares of the slots' time."""
         time = self.env.now
@@ -132,7 +119,7 @@ class LaunchRun:
             shares=shares,
             limited_us=self.stepping.limited_us | {"fix_up": self._fix_up_limits_us},
             resident_us=self._resident_us,
-            sm_busy_us=self._sm_busy_us,
+            sm_busy_us=sum(self._sm_end),
         )
 
     def span(

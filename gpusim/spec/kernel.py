@@ -7,6 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from gpusim.spec.formula import LARGEST, check
 
 Block = Annotated[int, Field(strict=True, ge=16, le=1024, multiple_of=16)]
+Warps = Annotated[int, Field(strict=True, ge=1, le=32)]
+Stages = Annotated[int, Field(strict=True, ge=1, le=16)]
+Registers = Annotated[int, Field(strict=True, ge=16, le=255)]
+Splits = Annotated[int, Field(strict=True, ge=1, le=256)]
 Formula = Annotated[str, Field(max_length=200)] | Annotated[float, Field(gt=0, le=LARGEST)]
 
 PIPES = ("tensor", "exp2", "fp32", "convert", "shared_memory", "shuffle", "issue")
@@ -69,12 +73,12 @@ class Kernel(BaseModel):
 
     block_m: Block
     block_n: Block
-    num_warps: Annotated[int, Field(strict=True, ge=1, le=32)]
-    stages: Annotated[int, Field(strict=True, ge=1, le=16)] = 1
-    registers: Annotated[int, Field(strict=True, ge=16, le=255)] | None = None
+    num_warps: Warps
+    stages: Stages = 1
+    registers: Registers | None = None
     smem_bytes: Annotated[int, Field(strict=True, ge=0, le=2**20)] | None = None
     pack_gqa: Annotated[bool, Field(strict=True)] = False
-    num_splits: Annotated[int, Field(strict=True, ge=1, le=256)] = 1
+    num_splits: Splits = 1
     assignment: Literal["tiles", "persistent", "static", "stream_k"] = "tiles"
     order: Literal["raster", "longest_first"] = "raster"
     matrix_path: Literal["mma_sync", "wgmma"] = "mma_sync"

@@ -7,8 +7,8 @@ from pathlib import Path
 from gpusim.errors import SpecError
 from gpusim.schedules.catalogue import check_choice
 from gpusim.spec.load import load_gpu, load_workload
-from gpusim.spec.workload import ScheduleChoice, Workload
-from gpusim.study.predict import Run, joined, simulate_workload
+from gpusim.spec.workload import Workload
+from gpusim.study.predict import Run, choices_of, joined, simulate_workload
 
 
 def simulate_files(
@@ -50,12 +50,6 @@ def load_files(
             if name not in {choice.name for choice in workload.schedules}:
                 check_choice(name, {}, where="--schedule")
         yield file, workload.model_copy(update={"gpus": tuple(gpus)}) if gpus else workload
-
-
-def choices_of(workload: Workload, name: str) -> list[ScheduleChoice]:
-    """What a workload says of a schedule, with its options; else the schedule as it is."""
-    named = [choice for choice in workload.schedules if choice.name == name]
-    return named or [ScheduleChoice(name=name)]
 
 
 @contextmanager

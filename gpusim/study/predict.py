@@ -92,6 +92,12 @@ def check_choices(choices: Sequence[ScheduleChoice]) -> None:
         check_choice(choice.name, choice.options, where=f"schedules[{i}]")
 
 
+def choices_of(workload: Workload, name: str) -> list[ScheduleChoice]:
+    """What a workload says of a schedule, with its options; else the schedule as it is."""
+    named = [choice for choice in workload.schedules if choice.name == name]
+    return named or [ScheduleChoice(name=name)]
+
+
 def load_gpus(names: Sequence[str]) -> list[Gpu]:
     """Load the GPUs that a workload names."""
     gpus = []

@@ -14,6 +14,7 @@ from gpusim.study.predict import (
     DEFAULT_GPUS,
     Run,
     check_choices,
+    choices_of,
     load_gpus,
     nothing_runs,
     predict,
@@ -91,17 +92,17 @@ def _choices(
     workload: Workload, schedules: Sequence[str | Mapping[str, Any]]
 ) -> tuple[ScheduleChoice, ...]:
     """The workload's choices and every other schedule, or those of them that are asked for."""
-    named = {choice.name for choice in workload.schedules}
-    others = tuple(ScheduleChoice(name=name) for name in SCHEDULES if name not in named)
-    every = workload.schedules + others
+    if not schedules:
+        named = {choice.name for choice in workload.schedules}
+        others = tuple(ScheduleChoice(name=name) for name in SCHEDULES if name not in named)
+        return workload.schedules + others
     chosen: list[ScheduleChoice] = []
     for i, item in enumerate(schedules):
         if isinstance(item, str):
-            same = [choice for choice in every if choice.name == item]
-            chosen += same or [ScheduleChoice(name=item)]
+            chosen += choices_of(workload, item)
         else:
             chosen.append(validate(ScheduleChoice, dict(item), f"schedules[{i}]", join="."))
-    return tuple(chosen) if schedules else every
+    return tuple(chosen)
 
 
 def _check_baseline(baseline: str, names: Collection[str]) -> None:

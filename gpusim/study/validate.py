@@ -20,6 +20,7 @@ from gpusim.study.measured import MeasuredRow
 from gpusim.study.measured_csv import read_measured
 from gpusim.study.predict_row import Prediction, predict_row
 from gpusim.study.simulate import check_engine
+from gpusim.units import ceil_div
 
 #: Fewer rows than these are not worth another process.
 ROWS_PER_WORKER = 32
@@ -120,7 +121,7 @@ def read_sources(sources: Sequence[str]) -> tuple[list[MeasuredRow], Counter[str
 
 def _outcomes(rows: Sequence[MeasuredRow], engine: str, workers: int) -> Iterator[Prediction | str]:
     """Outcomes in the order of the rows, whichever process finds them."""
-    workers = min(workers, -(-len(rows) // ROWS_PER_WORKER))
+    workers = min(workers, ceil_div(len(rows), ROWS_PER_WORKER))
     work = partial(predict_row, engine=engine)
     if workers <= 1:
         yield from map(work, rows)

@@ -16,6 +16,7 @@ from gpusim.study.loss import (
     share,
     times,
 )
+from gpusim.units import duration
 
 #: A pipe this busy holds a kernel back; below, its work is exposed to what it depends on.
 FULL = 0.9
@@ -57,8 +58,8 @@ def _unfilled(loss: Loss) -> str:
 def _combine(loss: Loss) -> str:
     mine, theirs = (times(result)[COMBINE] for result in loss.both)
     if theirs:
-        return f"combine: its launch takes {_duration(mine)}, best {_duration(theirs)}"
-    return f"combine: an extra launch of {_duration(mine)}"
+        return f"combine: its launch takes {duration(mine)}, best {duration(theirs)}"
+    return f"combine: an extra launch of {duration(mine)}"
 
 
 def _launches(loss: Loss) -> str:
@@ -133,8 +134,3 @@ _EVIDENCE = {
 
 def _ratio(value: float) -> str:
     return f"{value:.{0 if value >= 10 else 2}f}x"
-
-
-def _duration(us: float) -> str:
-    value, unit = (us / 1e3, "ms") if us >= 1e3 else (us, "us")
-    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f} {unit}"

@@ -1,0 +1,67 @@
+"""Options that commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from gpusim.errors import SpecError, plain
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def workloads_and_gpus(command: F) -> F:
+    """Add the WORKLOAD arguments and `--gpu` to a command."""
+    gpus = click.option(
+        "--gpu", "gpus", multiple=True, help="GPU name or profile file; may be repeated."
+    )
+    return click.argument("workloads", nargs=-1, required=True, metavar="WORKLOAD...")(
+        gpus(command)
+    )
+
+
+def engine_option(command: F) -> F:
+    """Add `--engine` to a command."""
+    return click.option(
+        "--engine",
+        type=click.Choice(["sim", "analytic"]),
+        default="sim",
+        show_default=True,
+        help="Discrete events, or closed form.",
+    )(command)
+
+
+def output_option(command: F) -> F:
+    """Add `--output` to a command."""
+    return click.option(
+        "--output",
+        type=click.Path(dir_okay=False, path_type=Path),
+        callback=_in_a_folder,
+        help="Write to this file instead of standard output.",
+    )(command)
+
+
+def output_options(command: F) -> F:
+    """Add `--format` and `--output` to a command."""
+    return click.option(
+        "--format",
+        "style",
+        type=click.Choice(["table", "json", "csv"]),
+        default="table",
+        show_default=True,
+        help="How to print the result.",
+    )(output_option(command))
+
+
+def _in_a_folder(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse a path in no folder before the work is done."""
+    if value is None:
+        return None
+    try:
+        if value.parent.is_dir():
+            return value
+        found = str(value.parent)
+    except OSError as error:
+        found = f"{plain(str(value.parent))} ({error.strerror})"
+    raise SpecError(f"--output: expected an existing folder, found {found}")
