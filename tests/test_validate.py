@@ -11,7 +11,7 @@ from conftest import Cli
 
 from gpusim.errors import SpecError
 from gpusim.study import aiconfigurator
-from gpusim.study.accuracy import errors, ranks, spearman
+from gpusim.study.accuracy import errors, median_errors, ranks, spearman
 from gpusim.study.measured_csv import read_measured
 from gpusim.study.validate import validate
 
@@ -175,11 +175,19 @@ def test_without_the_packages_one_line_says_how_to_install_them(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(aiconfigurator, "find_spec", lambda _: None)
-    for arguments in (("aiconfigurator:a100_sxm/vllm",), ("nothing",), ()):
-        outcome = cli("validate", *arguments)
-        assert (outcome.code, outcome.out) == (2, "")
-        assert "pip install 'gpusim[measurements]'" in outcome.err
-        assert outcome.err.count("\n") == 1
+    outcome = cli("validate", "aiconfigurator:a100_sxm/vllm")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "expected the packages aiconfigurator-core and pyarrow" in outcome.err
+    assert "pip install 'gpusim[measurements]'" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_the_median_error_follows_measured_time() -> None:
+    measured = [10.0, 11.0, 12.0, 1000.0, 1000.0, 1000.0, 90000.0]
+    predicted = [11.0, 11.0, 18.0, 500.0, 800.0, 900.0, 1.0]
+    (short, first), (long, second) = median_errors(predicted, measured)
+    assert 10 < short < 18 < 1000 < long < 1800
+    assert [first, second] == pytest.approx([0.1, -0.2])
 
 
 RAW: dict[str, Any] = {

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from gpusim.errors import SpecError, plain
+from gpusim.report.figures import FORMATS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,7 +55,28 @@ def output_options(command: F) -> F:
     )(output_option(command))
 
 
-def _in_a_folder(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+def plot_option(command: F) -> F:
+    """Add `--plot` to a command."""
+    return click.option(
+        "--plot",
+        type=click.Path(dir_okay=False, path_type=Path),
+        callback=_a_figure,
+        help=f"Draw the result to this file, by its suffix: {', '.join(FORMATS)}.",
+    )(command)
+
+
+def _a_figure(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse a format that there is not before the work is done."""
+    if value is not None and value.suffix[1:].lower() not in FORMATS:
+        suffixes = ", ".join(f".{name}" for name in FORMATS)
+        raise SpecError(
+            f"{option.opts[0]}: expected a file with one of the suffixes {suffixes},"
+            f" found {plain(str(value))}"
+        )
+    return _in_a_folder(context, option, value)
+
+
+def _in_a_folder(_: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
     """Refuse a path in no folder before the work is done."""
     if value is None:
         return None
@@ -64,4 +86,4 @@ def _in_a_folder(_: click.Context, __: click.Parameter, value: Path | None) -> P
         found = str(value.parent)
     except OSError as error:
         found = f"{plain(str(value.parent))} ({error.strerror})"
-    raise SpecError(f"--output: expected an existing folder, found {found}")
+    raise SpecError(f"{option.opts[0]}: expected an existing folder, found {found}")

@@ -5,7 +5,8 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,17 +17,17 @@ from gpusim.errors import SpecError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def not_an_input(output: Path | None, *inputs: Sequence[str]) -> None:
+def not_an_input(output: Path | None, *inputs: Sequence[str], option: str = "--output") -> None:
     """Refuse to write over a file that is read.
 
     Raises:
-        SpecError: if the output is one of the inputs.
+        SpecError: if the output, given by `option`, is one of the inputs.
     """
     if output is None or not output.exists():
         return
     for name in (name for group in inputs for name in group):
         if Path(name).exists() and output.samefile(name):
-            raise SpecError(f"--output: expected another file than the input, found {output}")
+            raise SpecError(f"{option}: expected another file than the input, found {output}")
 
 
 def emit(
@@ -52,17 +53,34 @@ def write(text: str, output: Path | None) -> None:
     Raises:
         SpecError: if that fails.
     """
-    try:
-        if output is None:
-            _print(text)
-        elif output.exists() and not output.is_file():  # a device or a pipe
-            output.write_text(text, encoding="utf-8")
+    if output is not None:
+        write_file(text.encode(), output)
+        return
+    with _said("standard output"):
+        _print(text)
+
+
+def write_file(content: bytes, output: Path) -> None:
+    """Write a file.
+
+    Raises:
+        SpecError: if that fails.
+    """
+    with _said(str(output)):
+        if output.exists() and not output.is_file():  # a device or a pipe
+            output.write_bytes(content)
         else:
-            _write_whole(output.resolve(), text)
+            _write_whole(output.resolve(), content)
+
+
+@contextmanager
+def _said(where: str) -> Iterator[None]:
+    """Say where writing failed, and why."""
+    try:
+        yield
     except BrokenPipeError:
         raise  # the reader has seen enough
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        where = output or "standard output"
         reason = getattr(error, "strerror", error)
         raise SpecError(f"{where}: expected to write to it, found: {reason}") from error
 
@@ -74,14 +92,14 @@ def _print(text: str) -> None:
         click.echo(text.encode(error.encoding, "replace").decode(error.encoding), nl=False)
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _write_whole(path: Path, content: bytes) -> None:
     """Write a file all at once: the old content stays until the new one is complete."""
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".gpusim-")
     part = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         part.chmod(mode)
         part.replace(path)
     finally:

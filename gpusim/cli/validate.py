@@ -2,15 +2,18 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from gpusim.cli.options import engine_option, output_options
-from gpusim.cli.output import emit, flat, not_an_input, write
-from gpusim.errors import SpecError
+from gpusim.cli.options import engine_option, output_options, plot_option
+from gpusim.cli.output import emit, flat, not_an_input, write, write_file
+from gpusim.errors import SpecError, plain
+
+#: Sources that a figure's title names, and characters of each.
+MAX_NAMES, MAX_NAME = 3, 60
 
 
 @click.command()
@@ -23,6 +26,7 @@ from gpusim.errors import SpecError
 @click.option(
     "--workers", type=click.IntRange(1, 256), help="Processes; default: one for each CPU."
 )
+@plot_option
 @output_options
 def validate(
     sources: tuple[str, ...],
@@ -32,30 +36,44 @@ def validate(
     workers: int | None,
     style: str,
     output: Path | None,
+    plot: Path | None,
 ) -> None:
     """Predict measured rows, and say how far predictions lie from them.
 
-    A source is a CSV of measured rows, or a published dataset such as aiconfigurator:a100_sxm/vllm
-    (pip install 'gpusim[measurements]'). Times are predicted under the clocks of a benchmark.
+    A source is a CSV of measured rows or a dataset: `published` (papers and pages), `triton:GPU`
+    (this project's own kernels on a GPU), or `aiconfigurator:SYSTEM/FRAMEWORK` (serving
+    frameworks, such as aiconfigurator:a100_sxm/vllm; pip install 'gpusim[measurements]'). Without a
+    source, all datasets are listed. Times are predicted under the clocks of a benchmark.
     A roofline, useful FLOP at peak or compulsory bytes at peak, stands beside the model.
 
-    The statistics go to standard output; --output writes each row with its prediction as CSV.
+    The statistics go to standard output; --output writes each row with its prediction as CSV,
+    --plot draws these rows.
     """
     from gpusim.report.validate import validation_table
-    from gpusim.study.aiconfigurator import datasets
+    from gpusim.report.validate_figure import validation_figure
+    from gpusim.study.datasets import known
     from gpusim.study.validate import validate as validate_rows
 
     if not sources:
-        known = ", ".join(datasets())
-        raise SpecError(f"expected a CSV of measured rows or a dataset, found none; known: {known}")
+        raise SpecError(
+            f"expected a CSV of measured rows or a dataset, found none; known: {known()}"
+        )
     not_an_input(output, sources)
+    not_an_input(plot, sources, option="--plot")
+    if output and plot and output.absolute() == plot.absolute():
+        raise SpecError(f"--plot: expected another file than --output, found {plot}")
     found = validate_rows(
         sources, engine=engine, workers=workers, sample=sample, seed=seed, progress=_bar
     )
     statistics = found.as_dict()
+    rows = [prediction.as_row() for prediction in found.predictions] if output or plot else []
     if output is not None:
-        rows = [prediction.as_row() for prediction in found.predictions]
         emit(rows, str, style="csv", output=output)
+    if plot is not None:
+        title = f"{_named(sources)}, engine {engine}"
+        form = plot.suffix[1:].lower()
+        drawn = validation_figure(rows, statistics, found.trend(), title=title, form=form)
+        write_file(drawn, plot)
     if style == "json":
         write(json.dumps(statistics, indent=2, allow_nan=False) + "\n", None)
     elif style == "csv":
@@ -67,6 +85,14 @@ def validate(
             click.echo("left out: {rows} of {of}: {reason}".format_map(left_out), err=True)
     else:
         write(validation_table(statistics), None)
+
+
+def _named(sources: Sequence[str]) -> str:
+    """Datasets by name and files without their folders; what does not fit a line is counted."""
+    names = [Path(s).name if s.endswith(".csv") else s for s in dict.fromkeys(sources)]
+    shown = [plain(name)[:MAX_NAME] for name in names[:MAX_NAMES]]
+    rest = [f"{len(names) - MAX_NAMES} more"] if len(names) > MAX_NAMES else []
+    return ", ".join(shown + rest)
 
 
 @contextmanager

@@ -17,12 +17,12 @@ MAX_BASES = 8
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def shipped(kind: str) -> dict[str, Path]:
-    """Return the shipped files of a kind ('hardware' or 'workloads') by name."""
+def shipped(kind: str, suffix: str = ".yaml") -> dict[str, Path]:
+    """Return the shipped files of a kind ('hardware', 'validation/published') by name."""
     folder = _PACKAGE / "_shipped" / kind
     if not folder.is_dir():  # a checkout, or an editable install of one
         folder = _PACKAGE.parent / kind
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(folder.glob(f"*{suffix}"))}
 
 
 def find(name_or_path: str | Path, kind: str) -> Path:

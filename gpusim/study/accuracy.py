@@ -13,6 +13,9 @@ FLOOR_US = 50.0
 #: Sizes by measured time: name and the greatest time in it.
 SIZES = (("up to 50 us", FLOOR_US), ("50 us to 1 ms", 1e3), ("above 1 ms", float("inf")))
 
+#: Of the error along measured time: bins, and the rows that a bin needs.
+BINS_PER_DECADE, LEAST_ROWS = 4, 3
+
 
 def errors(predicted: Sequence[float], measured: Sequence[float]) -> dict[str, Any]:
     """Statistics of predictions against measurements.
@@ -37,6 +40,26 @@ def errors(predicted: Sequence[float], measured: Sequence[float]) -> dict[str, A
         "bias": float(np.median(ratio)) - 1,
         "spearman": spearman(predicted, measured),
     }
+
+
+def median_errors(
+    predicted: Sequence[float], measured: Sequence[float]
+) -> list[tuple[float, float]]:
+    """Median of predicted / measured - 1 by measured time: (middle of the bin, median).
+
+    Bins are quarters of a decade; those of fewer than three rows say nothing and are left out.
+
+    >>> [(round(us, 1), round(e, 6)) for us, e in median_errors([1.2, 2, 1.3, 90], [1, 1, 1, 100])]
+    [(1.3, 0.3)]
+    """
+    times = np.asarray(measured, float)
+    ratio = np.asarray(predicted, float) / times - 1
+    bins = np.floor(BINS_PER_DECADE * np.log10(times))
+    return [
+        (float(10 ** ((b + 0.5) / BINS_PER_DECADE)), float(np.median(ratio[bins == b])))
+        for b in np.unique(bins)
+        if np.count_nonzero(bins == b) >= LEAST_ROWS
+    ]
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:

@@ -7,6 +7,7 @@ KV-cache write included, clocks not locked. Rows that are not modelled are count
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ from gpusim.spec.load import load_gpu
 from gpusim.study.measured import MeasuredRow, attention_of
 
 PREFIX = "aiconfigurator:"
+INSTALL = "pip install 'gpusim[measurements]'"
 #: GPU profile by the folder of a system.
 GPUS = {"a100_sxm": "a100_sxm_80gb"} | {name: name for name in ("h100_sxm", "h200_sxm", "l40s")}
 #: Implementation by framework and `kernel_source`.
@@ -72,18 +74,30 @@ def read_dataset(name: str) -> tuple[list[MeasuredRow], Counter[str]]:
     return rows, left_out
 
 
+def is_installed() -> bool:
+    """Whether the extra `measurements` is there: the tables, and what reads them."""
+    return _folder() is not None
+
+
 def data_folder() -> Path:
     """The folder of the tables; the package is found, not imported.
 
     Raises:
         SpecError: if it is not installed.
     """
-    places = getattr(find_spec("aiconfigurator_core"), "submodule_search_locations", None)
-    if not places or find_spec("pyarrow") is None:
+    folder = _folder()
+    if folder is None:
         raise SpecError(
             "aiconfigurator: expected the packages aiconfigurator-core and pyarrow, found not both;"
-            " install them with: pip install 'gpusim[measurements]'"
+            f" install them with: {INSTALL}"
         )
+    return folder
+
+
+def _folder() -> Path | None:
+    places = getattr(find_spec("aiconfigurator_core"), "submodule_search_locations", None)
+    if not places or find_spec("pyarrow") is None:
+        return None
     return Path(places[0]) / "systems" / "data"
 
 
@@ -104,8 +118,10 @@ def _version(name: str) -> tuple[list[int], bool, int]:
     return numbers, not candidate, int(candidate) if candidate.isdigit() else 0
 
 
-def _kernel(raw: Mapping[str, Any], gpu: str) -> str | None:
-    call = raw["framework"].lower(), raw["kernel_source"]
+@cache
+def _kernel(framework: str, kernel_source: str, gpu: str) -> str | None:
+    """The implementation that a row's call ran; few calls stand in many rows."""
+    call = framework.lower(), kernel_source
     if call == UNVERSIONED and not load_gpu(gpu).tensor.wgmma_flop_per_clock:
         return "vllm_flash_attn_2"
     return KERNELS.get(call)
@@ -113,7 +129,7 @@ def _kernel(raw: Mapping[str, Any], gpu: str) -> str | None:
 
 def _reason(raw: Mapping[str, Any], gpu: str) -> str | None:
     """Why a row cannot be predicted, if so."""
-    if _kernel(raw, gpu) is None:
+    if _kernel(raw["framework"], raw["kernel_source"], gpu) is None:
         return f"kernel not modelled: {raw['framework']} {raw['kernel_source']}"
     if raw["beam_width"] != 1:
         return f"beam search: beam_width {raw['beam_width']}"
@@ -141,7 +157,7 @@ def _row(raw: Mapping[str, Any], gpu: str, phase: str, where: str) -> MeasuredRo
     }
     return MeasuredRow(
         gpu=gpu,
-        kernel=_kernel(raw, gpu) or "",
+        kernel=_kernel(raw["framework"], raw["kernel_source"], gpu) or "",
         phase=PHASES[phase],
         l2="warm",
         measured_us=1000 * raw["latency"],

@@ -20,9 +20,6 @@ from gpusim.study.measured import (
     attention_of,
 )
 
-#: Kernels of this project's own, measured but with no schedule of that name.
-OWN_KERNELS = "gpusim_triton_"
-
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _INTEGER = re.compile(r"[0-9]{1,12}(\.0+)?")
 
@@ -105,7 +102,7 @@ def _text(name: str, cell: str) -> str | None:
     _expect("a value", cell, cell or None)
     if name == "gpu":
         load_gpu(cell)
-    if name == "kernel" and not cell.startswith(OWN_KERNELS):
+    if name == "kernel":
         check_choice(cell, {}, where="name")
     return cell
 

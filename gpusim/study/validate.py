@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from gpusim.errors import SpecError, plain
-from gpusim.study.accuracy import FLOOR_US, SIZES, errors, size_of
-from gpusim.study.aiconfigurator import PREFIX, datasets, read_dataset
+from gpusim.study.accuracy import FLOOR_US, SIZES, errors, median_errors, size_of
+from gpusim.study.datasets import is_dataset, read_named, suggestion
 from gpusim.study.measured import MeasuredRow
 from gpusim.study.measured_csv import read_measured
 from gpusim.study.predict_row import Prediction, predict_row
@@ -57,6 +57,10 @@ class Validation:
             ],
         }
 
+    def trend(self) -> list[tuple[float, float]]:
+        """(measured us, median signed error) along measured time."""
+        return median_errors(*_times(self.predictions))
+
 
 Progress = Callable[[int], None]
 
@@ -73,7 +77,8 @@ def validate(
     """Predict measured rows, under the clocks of a benchmark.
 
     Args:
-        sources: CSV files, or datasets (`aiconfigurator:a100_sxm/vllm`); their rows are joined.
+        sources: CSV files, or datasets (`published`, `aiconfigurator:a100_sxm/vllm`); their rows
+            are joined.
         engine: 'sim' or 'analytic'.
         workers: processes; as many as there are CPUs by default.
         sample: predict so many rows, drawn at random by `seed`; by default all.
@@ -107,15 +112,15 @@ def read_sources(sources: Sequence[str]) -> tuple[list[MeasuredRow], Counter[str
     rows: list[MeasuredRow] = []
     left_out: Counter[str] = Counter()
     for source in dict.fromkeys(sources):
-        if source.startswith(PREFIX):
-            more, out = read_dataset(source)
+        if is_dataset(source):
+            more, out = read_named(source)
             rows += more
             left_out += out
         elif Path(source).suffix == ".csv" or Path(source).is_file():
             rows += read_measured(Path(source))
         else:
-            known = ", ".join(datasets())
-            raise SpecError(f"{plain(source)}: expected a CSV file or a dataset; known: {known}")
+            hint = suggestion(source)
+            raise SpecError(f"{plain(source)}: expected a CSV file or a dataset{hint}")
     return rows, left_out
 
 
@@ -131,6 +136,10 @@ def _outcomes(rows: Sequence[MeasuredRow], engine: str, workers: int) -> Iterato
 
 
 def _statistics(predictions: Sequence[Prediction]) -> dict[str, Any]:
-    measured = [p.row.measured_us for p in predictions]
-    model = errors([p.predicted_us for p in predictions], measured)
+    predicted, measured = _times(predictions)
+    model = errors(predicted, measured)
     return model | {"roofline": errors([p.roofline_us for p in predictions], measured)}
+
+
+def _times(predictions: Sequence[Prediction]) -> tuple[list[float], list[float]]:
+    return [p.predicted_us for p in predictions], [p.row.measured_us for p in predictions]
