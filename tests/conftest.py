@@ -1,5 +1,10 @@
-"""Fixtures: the command line in this process, run from an empty folder."""
+"""Fixtures: the command line in this process, run from an empty folder.
 
+Triton, where it is installed, interprets its kernels in the process of the tests: it reads the
+variable when it is first imported.
+"""
+
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from gpusim.cli import main
+
+os.environ["TRITON_INTERPRET"] = "1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 import pytest
 
+from gpusim.errors import SpecError
 from gpusim.machine.place import place
 from gpusim.schedules.catalogue import build_launches
 from gpusim.schedules.implementations import IMPLEMENTATIONS
 from gpusim.spec.attention import Attention, Sequence
+from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu
 from gpusim.study.simulate import simulate
 
@@ -81,15 +83,34 @@ def test_sglang_triton_has_at_most_eight_splits() -> None:
 
 @pytest.mark.parametrize("gpu", [A100, H100, L40S], ids=lambda gpu: gpu.name)
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
-def test_every_implementation_runs_prefill_and_decode_in_both_engines(
-    name: str, gpu: object
-) -> None:
-    for problem in (attention(2, 700, 700), attention(6, 1, 3000)):
+def test_every_implementation_runs_prefill_and_decode_in_both_engines(name: str, gpu: Gpu) -> None:
+    if name.endswith("triton_flash3") and gpu is not H100:
+        with pytest.raises(SpecError, match="expected a GPU with warpgroup instructions"):
+            simulate(attention(2, 700, 700), gpu, name)
+        return
+    prompts = () if "santa" in name else (attention(2, 700, 700),)
+    for problem in (*prompts, attention(6, 1, 3000)):
         times = [
-            simulate(problem, gpu, name, engine, l2="warm", load="benchmark").time_us  # type: ignore[arg-type]
+            simulate(problem, gpu, name, engine, l2="warm", load="benchmark").time_us
             for engine in ("sim", "analytic")
         ]
         assert times[1] == pytest.approx(times[0], rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"head_dim": 96}, "head_dim: expected 64 or 128 for K and V, found 96 and 96"),
+        ({"kv_dtype": "fp8"}, "kv_dtype: expected fp16 or bf16, found fp8"),
+        ({"page_size": 16}, "page_size: expected none, found 16"),
+    ],
+)
+@pytest.mark.parametrize("name", [n for n in IMPLEMENTATIONS if n.startswith("gpusim_triton_")])
+def test_the_projects_kernels_refuse_what_they_are_not_built_for(
+    name: str, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        build_launches(name, attention(2, 1, 700).model_copy(update=change), H100, {})
 
 
 def test_prompts_find_their_new_keys_in_l2() -> None:

@@ -95,7 +95,8 @@ def build_launches(
 
 def is_exact(name: str) -> bool:
     """Whether a schedule attends to all values; kernels of other names do."""
-    return name not in SCHEDULES or SCHEDULES[name].exact
+    known = SCHEDULES.get(name) or IMPLEMENTATIONS.get(name)
+    return known is None or known.exact
 
 
 def problem_of(name: str, attention: Attention) -> Attention:

@@ -39,7 +39,6 @@ def custom(name: str, attention: Attention, gpu: Gpu, kernel: Kernel) -> tuple[L
         launch,
         name=name,
         step=_step(launch.step, attention, tile, kernel),
-        smem_bytes=launch.smem_bytes if kernel.smem_bytes is None else kernel.smem_bytes,
         tile=tile.choice | {"num_splits": kernel.num_splits},
     )
     if kernel.assignment in ("persistent", "static"):
@@ -62,6 +61,8 @@ def _tile(attention: Attention, kernel: Kernel) -> Tile:
         v_head_dim=_padded(attention.value_dim, kernel),
         stages=kernel.stages,
         registers=kernel.registers,
+        smem=kernel.smem_bytes,
+        matrix_path=kernel.matrix_path,
         element_bytes=BYTES[attention.dtype],
     )
 
@@ -99,7 +100,6 @@ def _step(default: Step, attention: Attention, tile: Tile, kernel: Kernel) -> St
         default,
         tracks=tracks,
         ping_pong=kernel.ping_pong,
-        matrix_path=kernel.matrix_path,
         loads=kernel.loads,
         prefetch=kernel.prefetch,
         syncs=kernel.syncs,

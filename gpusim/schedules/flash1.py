@@ -18,6 +18,7 @@ from gpusim.schedules.splits import flash1_num_splits
 from gpusim.schedules.tile import padded_head_dim
 from gpusim.schedules.tiling import Tiling
 from gpusim.spec.attention import Attention
+from gpusim.spec.compiled import Resources
 from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div
 
@@ -56,20 +57,28 @@ def block_keys(attention: Attention, head_dim: int) -> int:
 
 
 def _shipped(attention: Attention, gpu: Gpu, tiling: Tiling, head_dim: int) -> Launch:
-    """The kernel of v1.0.9: fp32 O in the scratch `o_tmp`, and one log-sum-exp a row.
+    """The kernel of v1.0.9, with its split heuristic."""
+    keys = block_keys(attention, head_dim)
+    registers, smem = tiling.registers or REGISTERS, smem_bytes(head_dim, keys)
+    resources = Resources(threads=32 * WARPS, registers=registers, smem_bytes=smem)
+    splits = tiling.num_splits or flash1_num_splits(
+        attention.batch * attention.q_heads,
+        slots_of(gpu, **resources),
+        ceil_div(max(s.q_len for s in attention.sequences), ROWS),
+    )
+    return pass_launch(attention, gpu, keys=keys, splits=splits, resources=resources)
+
+
+def pass_launch(
+    attention: Attention, gpu: Gpu, *, keys: int, splits: int, resources: Resources
+) -> Launch:
+    """Passes over blocks of so many keys: fp32 O in the scratch `o_tmp`, one log-sum-exp a row.
 
     A pass reads Q, and from the second on `o_tmp` and the log-sum-exp. It writes the log-sum-exp,
     and each row to `o_tmp` if a later pass needs it, else to O. A CTA comes back to a row after one
     pass over all its rows, so that Q, `o_tmp` and one KV block of the CTAs at work lie between.
     """
-    keys = block_keys(attention, head_dim)
-    registers, smem = tiling.registers or REGISTERS, smem_bytes(head_dim, keys)
-    slots = slots_of(gpu, threads=32 * WARPS, registers=registers, smem_bytes=smem)
-    splits = tiling.num_splits or flash1_num_splits(
-        attention.batch * attention.q_heads,
-        slots,
-        ceil_div(max(s.q_len for s in attention.sequences), ROWS),
-    )
+    slots, head_dim = slots_of(gpu, **resources), padded_head_dim(attention, HEAD_DIMS)
     grid = PassGrid(rows=ROWS, keys=keys, splits=splits)
     table = pass_table(attention, grid)
     rows, carried = table[0].q_rows, table[0].carried
@@ -96,9 +105,7 @@ def _shipped(attention: Attention, gpu: Gpu, tiling: Tiling, head_dim: int) -> L
     o_tmp = (replace(scratch, scratch_distance=between),) if kept else ()
     return Launch(
         name="fmha_fwd_loop",
-        threads=32 * WARPS,
-        registers=registers,
-        smem_bytes=smem,
+        **resources,
         step=shipped_step(head_dim, keys, attention.dtype, carries=kept > 0),
         work=work,
         tile={"block_m": ROWS, "block_n": keys, "num_warps": WARPS, "num_splits": splits},

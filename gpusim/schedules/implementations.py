@@ -4,10 +4,11 @@ Measured latencies name these. They take the same problems as the schedules they
 as the framework pages its cache, and add its cache write and copies as launches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gpusim.schedules import shipped_kernels as kernels
+from gpusim.schedules import triton_kernels as own
 from gpusim.schedules.custom import custom
 from gpusim.schedules.flash2 import flash2
 from gpusim.schedules.flash3 import flash3, flash3_fp8, quantised
@@ -20,6 +21,8 @@ from gpusim.schedules.framework import (
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.split_kv import flash2_split_kv
 from gpusim.schedules.tiling import Tiling
+from gpusim.schedules.triton_santa_flash import santa_flash, santa_flash_options
+from gpusim.schedules.triton_santa_prop import santa_prop, santa_prop_options
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.kernel import Kernel
@@ -38,6 +41,8 @@ class Implementation:
         cache_write: stores the new keys and values before attention.
         output_copies: copies of O after a GQA decode whose heads are packed by reshaping Q and O
             (`seqlenq_ngroups_swapped`), where its views are not contiguous; None: no copies at all.
+        options: of the project's own kernels, the arguments that they are launched with.
+        exact: whether the result is attention; a sampled one reads less than all of V.
     """
 
     prefill: Attend
@@ -46,6 +51,8 @@ class Implementation:
     quantises: bool = False
     cache_write: Callable[[Attention], Launch] | None = None
     output_copies: int | None = None
+    options: Callable[[Attention, Gpu], Mapping[str, int]] | None = None
+    exact: bool = True
 
     def problem(self, attention: Attention) -> Attention:
         """The problem as the framework's kernels take it."""
@@ -98,6 +105,12 @@ def _flash3(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
     return build(attention, gpu, Tiling())
 
 
+def _own(
+    build: Attend, options: Callable[[Attention, Gpu], Mapping[str, int]], *, exact: bool = True
+) -> Implementation:
+    return Implementation(prefill=build, decode=build, options=options, exact=exact)
+
+
 IMPLEMENTATIONS = {
     "flash_attn_2": Implementation(
         prefill=_scheduled(flash2),
@@ -143,4 +156,11 @@ IMPLEMENTATIONS = {
         page_size=16,
         cache_write=vllm_cache_write,
     ),
+    "gpusim_triton_flash1": _own(own.flash1, own.flash1_options),
+    "gpusim_triton_flash2": _own(own.flash2, own.flash2_options),
+    "gpusim_triton_flash2_split_kv": _own(own.split_kv, own.split_kv_options),
+    "gpusim_triton_flash3": _own(own.flash3, own.flash3_options),
+    "gpusim_triton_lean": _own(own.lean, own.lean_options),
+    "gpusim_triton_santa_flash": _own(santa_flash, santa_flash_options, exact=False),
+    "gpusim_triton_santa_prop": _own(santa_prop, santa_prop_options, exact=False),
 }

@@ -78,6 +78,19 @@ def check_decode(attention: Attention) -> None:
         expect(f"sequences[{i}].q_len", "1 (SANTA replaces decode only)", s.q_len, ok=s.q_len == 1)
 
 
+def one_length(attention: Attention) -> int:
+    """The length that all sequences share.
+
+    Raises:
+        SpecError: if they differ.
+    """
+    kv_len = attention.sequences[0].kv_len
+    for i, s in enumerate(attention.sequences):
+        one = f"one length in all the batch ({kv_len})"
+        expect(f"sequences[{i}].kv_len", one, s.kv_len, ok=s.kv_len == kv_len)
+    return kv_len
+
+
 def expect(field: str, expected: str, found: object, *, ok: bool) -> None:
     """Raise a `SpecError` unless all is well."""
     if not ok:
@@ -143,6 +156,15 @@ def tile_work(
         heads_inner=True,
         packed=group,
     )
+
+
+def stash_bytes(attention: Attention, gpu: Gpu, lengths: Floats) -> Floats:
+    """Bytes that a group's weights of so many keys take on their way, in a [keys, heads] stash.
+
+    A key's few bytes cost a sector, unless the rows of all heads are shorter than one.
+    """
+    row = attention.q_heads * attention.element_bytes
+    return lengths * min(gpu.hbm.sector_bytes, row)
 
 
 def score_parts(keys: int, heads: int, instructions: int) -> Iterator[Part]:

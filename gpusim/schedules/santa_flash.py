@@ -33,7 +33,7 @@ def santa_flash(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch,
     tiles = len(keys.start)
     budget = tile_budget(tiling.samples or SAMPLES, tiles)
     sigma = santa.LOGIT_SIGMA if tiling.logit_sigma is None else tiling.logit_sigma
-    return _fused(attention, gpu, keys, budget, sigma), _finalize(attention, gpu, tiles)
+    return _fused(attention, gpu, keys, budget, sigma), merge_tiles(attention, gpu, tiles)
 
 
 def tile_budget(samples: int, tiles: int) -> int:
@@ -51,10 +51,7 @@ def _keys(attention: Attention) -> santa.KeyTiles:
     santa.expect("attention.head_dim", str(HEAD_DIM), dim, ok=dim == HEAD_DIM)
     four = f"{GROUP} query heads each"
     santa.expect("attention.kv_heads", four, group, ok=group == GROUP)
-    kv_len = attention.sequences[0].kv_len
-    for i, s in enumerate(attention.sequences):
-        one = f"one length in all the batch ({kv_len})"
-        santa.expect(f"sequences[{i}].kv_len", one, s.kv_len, ok=s.kv_len == kv_len)
+    kv_len = santa.one_length(attention)
     block_n = santa.tile_keys(kv_len)
     most = MAX_TILES * block_n
     santa.expect("sequences[0].kv_len", f"at most {most}", kv_len, ok=kv_len <= most)
@@ -124,28 +121,28 @@ def _fused(
     )
 
 
-def _finalize(attention: Attention, gpu: Gpu, tiles: int) -> Launch:
+def merge_tiles(attention: Attention, gpu: Gpu, tiles: int, *, scans: int = 2) -> Launch:
     """One CTA per (head, sequence): maximum and sum of the tiles' statistics, then their outputs.
 
-    A step is 16 tiles' outputs, whose loads are in flight together; each of the two passes over the
+    A step is 16 tiles' outputs, whose loads are in flight together; each of the `scans` over the
     statistics before (the maxima, then maxima and sums, 256 tiles at a time) counts as a step.
     """
-    ctas = attention.batch * attention.q_heads
-    parts, stats = 4.0 * HEAD_DIM * tiles, 12.0 * tiles
-    stored = float(HEAD_DIM * attention.output_bytes + 4)
+    ctas, dim = attention.batch * attention.q_heads, attention.head_dim
+    parts, stats = 4.0 * dim * tiles, 12.0 * tiles
+    stored = float(dim * attention.output_bytes + 4)
     return Launch(
         name="finalize",
         threads=256,
         registers=santa.registers("finalize", gpu),
         smem_bytes=(tiles + 256) * 4,
         step=Step(
-            tracks=((Part("accumulate", {Pipe.FP32: float(UNROLL * HEAD_DIM)}),),),
-            load_bytes=4.0 * HEAD_DIM * UNROLL,
+            tracks=((Part("accumulate", {Pipe.FP32: float(UNROLL * dim)}),),),
+            load_bytes=4.0 * dim * UNROLL,
             syncs=0,
         ),
         work=flat_work(
             ctas,
-            steps=ceil_div(tiles, UNROLL) + 2 * ceil_div(tiles, 256),
+            steps=ceil_div(tiles, UNROLL) + scans * ceil_div(tiles, 256),
             loop_bytes=parts + stats,
             store_bytes=stored,
         ),

@@ -24,7 +24,7 @@ def pass1(attention: Attention, gpu: Gpu, keys: santa.KeyTiles) -> Launch:
     vector = (dim, group, keys.block_n) == (128, 4, 256)
     row = dim * attention.element_bytes
     lengths = (keys.stop - keys.start).astype(np.float64)
-    stash = lengths * gpu.hbm.sector_bytes
+    stash = santa.stash_bytes(attention, gpu, lengths)
     work = santa.tile_work(
         attention,
         keys,

@@ -29,7 +29,7 @@ def pass2(
     share, lengths = distinct / keys.kv_len, (keys.stop - keys.start).astype(np.float64)
     asked = group * share * dim * attention.element_bytes  # of V per key and KV head
     active = 1 - (1 - min(1.0, samples / len(lengths))) ** group
-    sectors = lengths * gpu.hbm.sector_bytes
+    sectors = santa.stash_bytes(attention, gpu, lengths)
     work = flat_work(
         np.ones_like(keys.start),
         steps=1,
@@ -91,11 +91,18 @@ def fill(attention: Attention) -> Launch:
     return _elementwise(attention, "fill", 512, threads=128, registers=FILL_REGISTERS, sizes=(0, 4))
 
 
-def cast_scale(attention: Attention, gpu: Gpu) -> Launch:
+def cast_scale(attention: Attention, gpu: Gpu, *, sequences: int = 1) -> Launch:
     """The sums divided by S, in 16 bit; 256 threads of one element."""
     registers = santa.registers("cast_scale", gpu)
-    sizes = (4, attention.output_bytes)
-    return _elementwise(attention, "cast_scale", 256, threads=256, registers=registers, sizes=sizes)
+    return _elementwise(
+        attention,
+        "cast_scale",
+        256,
+        threads=256,
+        registers=registers,
+        sizes=(4, attention.output_bytes),
+        sequences=sequences,
+    )
 
 
 def _elementwise(
@@ -106,10 +113,11 @@ def _elementwise(
     threads: int,
     registers: int,
     sizes: tuple[int, int],
+    sequences: int = 1,
 ) -> Launch:
     """One CTA per `elements` of the output; `sizes` are bytes read and written per element."""
     read, write = sizes
-    total = attention.q_heads * attention.head_dim
+    total = sequences * attention.q_heads * attention.head_dim
     ctas = ceil_div(total, elements)
     per_cta = total / ctas
     source = once("accumulator", 1.0 * total * read)

@@ -1,7 +1,7 @@
 """What one main-loop step asks of the pipes of an SM."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gpusim.schedules.tile import Tile
@@ -62,6 +62,17 @@ class Step:
     prefetch: bool = True
     syncs: float = 1.0
 
+    def with_more(self, pipe: Pipe, amount: float) -> "Step":
+        """The step with more work for a pipe, in equal shares where its tracks first use it."""
+        tracks = []
+        for track in self.tracks:
+            first = next(i for i, part in enumerate(track) if pipe in part.amounts)
+            amounts = dict(track[first].amounts)
+            amounts[pipe] += amount / len(self.tracks)
+            more = replace(track[first], amounts=amounts)
+            tracks.append((*track[:first], more, *track[first + 1 :]))
+        return replace(self, tracks=tuple(tracks))
+
     def total(self, pipe: Pipe) -> float:
         """Amount that one step asks of a pipe, over all tracks."""
         return sum(part.amounts.get(pipe, 0.0) for track in self.tracks for part in track)
@@ -76,12 +87,12 @@ def attention_step(
     """One KV tile of a FlashAttention-2 style CTA: QKᵀ, online softmax, PV, in one track.
 
     Warps tile the query rows, 16 or more each, so each of them reads the whole K and V tile from
-    shared memory; warps beyond block_m/16 share out the keys.
-    With S = block_m·block_n scores and padded head sizes d and dv:
+    shared memory; warps beyond block_m/16 share out the keys. (Warpgroup instructions read it once
+    for 64 rows.) With S = block_m·block_n scores and padded head sizes d and dv:
 
-        QKᵀ      tensor 2·S·d FLOP, smem (warps + 1)·block_n·d·e B (+ block_m·d·e B for Q)
+        QKᵀ      tensor 2·S·d FLOP, smem (readers + 1 write)·block_n·d·e B (+ block_m·d·e B for Q)
         softmax  exp2 S; pack to 16 bit S/2; FP32 scale, max and sum 3·S, rescale O block_m·dv
-        PV       tensor 2·S·dv FLOP, smem (warps + 1)·block_n·dv·e B
+        PV       tensor 2·S·dv FLOP, smem (readers + 1)·block_n·dv·e B
 
     A cache in FP8 under 16-bit queries is converted once per element on its way into shared memory.
     Source: FlashAttention-2 `flash_fwd_kernel.h`; the pipe sums give 2.81 us a step for the A100
@@ -91,7 +102,8 @@ def attention_step(
     scores = float(tile.block_m * n)
     e = tile.element_bytes
     q_bytes = 0 if tile.q_in_registers else tile.block_m * d * e
-    readers = min(tile.num_warps, tile.block_m // 16) + 1  # and one write
+    wgmma = tile.matrix_path == "wgmma"
+    readers = 1 + (tile.block_m // 64 if wgmma else min(tile.num_warps, tile.block_m // 16))
     qk = {Pipe.TENSOR: 2 * scores * d, Pipe.SMEM: float(readers * n * d * e + q_bytes)}
     pv = {Pipe.TENSOR: 2 * scores * dv, Pipe.SMEM: float(readers * n * dv * e)}
     track = (
@@ -104,6 +116,7 @@ def attention_step(
     unpack = Part("unpack", {Pipe.CONVERT: float(n * (d + dv))})
     return Step(
         tracks=((unpack, *track) if kv_element_bytes < e else track,),
+        matrix_path=tile.matrix_path,
         matrix_dtype=matrix_dtype,
         load_bytes=float(n * (d + dv) * kv_element_bytes),
         loads=2,

@@ -13,8 +13,9 @@ class Tile:
     """Query rows and keys of a tile, its warps, its KV stages, and the padded head size.
 
     `v_head_dim` is head_dim unless given; `extra_smem_bytes` is what the kernel stages beside Q, K
-    and V; `registers`, if given, is known and not to be estimated; with `q_in_registers`, Q only
-    passes through the shared memory of K and V; `producer_warps` load and do not compute.
+    and V; `registers` and `smem`, if given, are known and not to be estimated; with
+    `q_in_registers`, Q only passes through the shared memory of K and V; `producer_warps` load and
+    do not compute; `matrix_path` names the matrix instructions.
     """
 
     block_m: int
@@ -24,6 +25,8 @@ class Tile:
     v_head_dim: int | None = None
     stages: int = 1
     registers: int | None = None
+    smem: int | None = None
+    matrix_path: str = "mma_sync"
     element_bytes: int = 2
     q_in_registers: bool = False
     extra_smem_bytes: int = 0
@@ -41,7 +44,9 @@ class Tile:
 
     @property
     def smem_bytes(self) -> int:
-        """Q tile, `stages` K and V tiles (FlashAttention-2 `kernel_traits.h`), and the extra."""
+        """Q, `stages` K and V tiles (FlashAttention-2 `kernel_traits.h`), the extra; or known."""
+        if self.smem is not None:
+            return self.smem
         q = self.block_m * self.head_dim
         kv = self.stages * self.block_n * (self.head_dim + self.value_dim)
         elements = max(q, kv) if self.q_in_registers else q + kv
