@@ -1,0 +1,1 @@
+"""The kernels that the microbenchmarks time, in Triton; only what measures imports them."""
