@@ -12,6 +12,7 @@ from gpusim.errors import SpecError
 from gpusim.machine.place import place
 from gpusim.result import Result
 from gpusim.schedules.catalogue import SCHEDULES, build_launches
+from gpusim.schedules.implementations import IMPLEMENTATIONS
 from gpusim.schedules.launch import Launch, Operand
 from gpusim.schedules.santa_prop import MAX_BATCH
 from gpusim.schedules.step import Pipe
@@ -24,6 +25,8 @@ A100, H100, ADA = "a100_sxm_80gb", "h100_sxm", "rtx_6000_ada"
 KI = 1024
 MB = 1e6
 SAMPLED = tuple(name for name, schedule in SCHEDULES.items() if not schedule.exact)
+#: The project's own kernels, which take one length a batch and no options.
+OWN = tuple(name for name, shipped in IMPLEMENTATIONS.items() if not shipped.exact)
 
 
 def _llama(kv_len: int = 32 * KI, batch: int = 1, **other: Any) -> Attention:
@@ -247,14 +250,14 @@ def test_a_ragged_batch_is_refused_by_the_flash_kernel() -> None:
 @st.composite
 def decodes(draw: st.DrawFn, schedule: str, *, uniform: bool = False) -> tuple[Attention, Gpu]:
     """A problem that the schedule takes; `uniform`: no short last tile, no short last CTA."""
-    flash = schedule == "santa_flash"
+    flash, own = schedule == "santa_flash", schedule in OWN
     lengths = st.integers(13, 64).map(lambda n: 256 * n) if uniform else st.integers(1, 9000)
     kv_len = draw(lengths)
     sequences = tuple(
         Sequence(
             count=draw(st.integers(1, 3)),
             q_len=1,
-            kv_len=kv_len if flash or uniform else draw(lengths),
+            kv_len=kv_len if flash or own or uniform else draw(lengths),
         )
         for _ in range(draw(st.integers(1, 2)))
     )
@@ -262,7 +265,7 @@ def decodes(draw: st.DrawFn, schedule: str, *, uniform: bool = False) -> tuple[A
     attention = Attention(
         q_heads=kv_heads * (4 if flash else draw(st.sampled_from((1, 4, 8)))),
         kv_heads=kv_heads,
-        head_dim=128 if flash else draw(st.sampled_from((64, 80, 128, 256))),
+        head_dim=128 if flash else draw(st.sampled_from((64, 128) if own else (64, 80, 128, 256))),
         dtype=draw(st.sampled_from(("fp16", "bf16"))),
         causal=draw(st.booleans()),
         sequences=sequences,
@@ -287,14 +290,14 @@ often = settings(
 )
 
 
-@pytest.mark.parametrize("schedule", SAMPLED)
+@pytest.mark.parametrize("schedule", [*SAMPLED, *OWN])
 def test_the_contracts_hold_for_every_decode(schedule: str) -> None:
     """As in `test_contracts`, for the problems that these schedules take."""
 
     @often
     @given(decodes(schedule), OPTIONS, st.sampled_from(("cold", "warm")))
     def check(problem: tuple[Attention, Gpu], options: dict[str, Any], l2: str) -> None:
-        args = (*problem, schedule, options)
+        args = (*problem, schedule, {} if schedule in OWN else options)
         contracts.every_allowed_pair_is_covered_once(*args)
         contracts.useful_flop_is_the_dense_count_and_no_more_than_issued(*args)
         contracts.operands_ask_for_the_bytes_of_the_work_table(*args)
@@ -308,7 +311,7 @@ def test_the_contracts_hold_for_every_decode(schedule: str) -> None:
     check()
 
 
-@pytest.mark.parametrize("schedule", SAMPLED)
+@pytest.mark.parametrize("schedule", [*SAMPLED, *OWN])
 def test_the_contracts_of_equal_items_hold(schedule: str) -> None:
     @often
     @given(decodes(schedule, uniform=True), st.sampled_from(("cold", "warm")))

@@ -16,7 +16,7 @@ from gpusim.spec.attention import Attention
 from gpusim.units import ceil_div
 from validation.kernels.cost import Cost
 from validation.kernels.problem import Problem, fits
-from validation.kernels.tile import LOG2_E, load_rows, merge, normalised, store_rows
+from validation.kernels.tile import LOG2_E, load_rows, merge, normalised, span, store_rows
 
 ROWS = 16  # query rows of a step, one matrix instruction
 
@@ -41,9 +41,8 @@ def flash1_fwd(
 ):
     """Grid (batch, query heads, query splits)."""
     batch, head, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    q_start, kv_start = tl.load(q_starts + batch), tl.load(kv_starts + batch)
-    q_len = tl.load(q_starts + batch + 1) - q_start
-    kv_len = tl.load(kv_starts + batch + 1) - kv_start
+    q_start, q_len = span(q_starts, batch)
+    kv_start, kv_len = span(kv_starts, batch)
     kv_base = (kv_start.to(tl.int64) * kv_heads + head // (q_heads // kv_heads)) * HEAD_DIM
     shift, blocks = kv_len - q_len, tl.cdiv(q_len, BLOCK_M)
     passes = tl.cdiv(kv_len, BLOCK_N)

@@ -18,6 +18,7 @@ from validation.kernels.tile import (
     load_rows,
     normalised,
     row_offsets,
+    span,
     store_rows,
     walk_keys,
 )
@@ -42,9 +43,8 @@ def flash2_fwd(
 ):
     """Grid (query tiles of the longest sequence, batch, query heads)."""
     batch, head = tl.program_id(1), tl.program_id(2)
-    q_start, kv_start = tl.load(q_starts + batch), tl.load(kv_starts + batch)
-    q_len = tl.load(q_starts + batch + 1) - q_start
-    kv_len = tl.load(kv_starts + batch + 1) - kv_start
+    q_start, q_len = span(q_starts, batch)
+    kv_start, kv_len = span(kv_starts, batch)
     first_row = tl.program_id(0) * BLOCK_M
     if first_row >= q_len:
         return

@@ -25,6 +25,7 @@ from validation.kernels.tile import (
     merge,
     normalised,
     row_offsets,
+    span,
     store_rows,
     visited,
     walk_keys,
@@ -75,9 +76,8 @@ def lean_fwd(
         kv_first, end = tl.load(row + 3), tl.load(row + 4)
         begin = tl.load(row - 1)
         segment_end = tl.minimum(stop, end)
-        q_start, kv_start = tl.load(q_starts + batch), tl.load(kv_starts + batch)
-        q_len = tl.load(q_starts + batch + 1) - q_start
-        kv_len = tl.load(kv_starts + batch + 1) - kv_start
+        q_start, q_len = span(q_starts, batch)
+        kv_start, kv_len = span(kv_starts, batch)
         first_row, num_rows, shift = block * BLOCK_M, q_len * PACK, kv_len - q_len
         rows = first_row + local
         inside = rows < num_rows

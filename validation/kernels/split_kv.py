@@ -21,6 +21,7 @@ from validation.kernels.tile import (
     merge,
     normalised,
     row_offsets,
+    span,
     store_rows,
     walk_keys,
 )
@@ -49,9 +50,8 @@ def split_fwd(
     """Grid (tiles of packed rows of the longest sequence, splits, batch x KV heads)."""
     split, batch = tl.program_id(1), tl.program_id(2) // kv_heads
     kv_head = tl.program_id(2) % kv_heads
-    q_start, kv_start = tl.load(q_starts + batch), tl.load(kv_starts + batch)
-    q_len = tl.load(q_starts + batch + 1) - q_start
-    kv_len = tl.load(kv_starts + batch + 1) - kv_start
+    q_start, q_len = span(q_starts, batch)
+    kv_start, kv_len = span(kv_starts, batch)
     first_row, num_rows = tl.program_id(0) * BLOCK_M, q_len * PACK
     if first_row >= num_rows:
         return

@@ -23,6 +23,13 @@ LOG2_E = tl.constexpr(1.4426950408889634)
 
 
 @triton.jit
+def span(starts, sequence):
+    """First token of a sequence, and its length."""
+    start = tl.load(starts + sequence)
+    return start, tl.load(starts + sequence + 1) - start
+
+
+@triton.jit
 def row_offsets(rows, token, heads, first_head, PACK: tl.constexpr, HEAD_DIM: tl.constexpr):
     """Offset of each packed row in a [tokens, heads, HEAD_DIM] tensor from sequence start."""
     return ((token + rows // PACK) * heads + first_head + rows % PACK) * HEAD_DIM
