@@ -17,6 +17,7 @@ from validation.interpreted import counted
 from validation.kernels.flash1 import flash1, flash1_cost
 from validation.kernels.flash2 import flash2, flash2_cost
 from validation.kernels.lean import lean, lean_cost
+from validation.kernels.lean_plan import prepare
 from validation.kernels.problem import Problem
 from validation.kernels.split_kv import split_kv, split_kv_cost
 from validation.reference import reference
@@ -120,3 +121,11 @@ def test_counted_flop_and_bytes_are_declared_and_predicted(
     assert len(launches) == len(counts)
     for launch, count in zip(launches, counts, strict=True):
         assert_predicted(launch, count, TENSORS[count.name])
+
+
+def test_lean_leaves_its_flags_as_it_found_them() -> None:
+    given = PROBLEMS["ragged"]
+    prepared = prepare(given, block_m=16, block_n=32, workers=7)
+    first, second = (lean(given, prepared, **DECODE, workers=7) for _ in range(2))
+    assert not prepared.flags.any()
+    assert bool((first == second).all())

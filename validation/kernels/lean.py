@@ -10,15 +10,14 @@ numbered from the last CTA to the first, and a host waits for CTAs before it.
 """
 
 from collections import Counter
-from dataclasses import dataclass
 
 import torch
 import triton
 import triton.language as tl
 
 from gpusim.spec.attention import Attention
-from gpusim.units import ceil_div
 from validation.kernels.cost import Cost
+from validation.kernels.lean_plan import Prepared, plan, prepare, run_start
 from validation.kernels.problem import Problem, fits
 from validation.kernels.tile import (
     load_rows,
@@ -27,7 +26,6 @@ from validation.kernels.tile import (
     row_offsets,
     span,
     store_rows,
-    visited,
     walk_keys,
 )
 
@@ -112,6 +110,7 @@ def lean_fwd(
                 other = load_rows(PartialO, there * HEAD_DIM, inside, HEAD_DIM)
                 statistic = tl.load(PartialLSE + there, mask=inside, other=float("-inf"))
                 o, lse = merge(o, lse, other, statistic)
+                tl.atomic_xchg(flags + peer, 0, sem="relaxed")  # as the next launch expects it
                 covered = tl.minimum(end, first_tile(peer + 1, tiles, workers))
                 peer += 1
             store_rows(O, offsets, inside, o, HEAD_DIM)
@@ -126,87 +125,6 @@ def lean_fwd(
         output += 1
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The line of KV tiles.
-
-    Attributes:
-        outputs: rows (sequence, KV head, query tile, first KV tile, end in the line); a row before
-            the first output ends at 0.
-        first_output: row of the output in which each worker's run begins.
-    """
-
-    outputs: list[tuple[int, int, int, int, int]]
-    first_output: list[int]
-
-    @property
-    def tiles(self) -> int:
-        """Tiles in the line."""
-        return self.outputs[-1][-1]
-
-
-def plan(attention: Attention, *, block_m: int, block_n: int, workers: int) -> Plan:
-    """Outputs by sequence, KV head and query tile; one that sees nothing has a tile too."""
-    outputs, end = [(0, 0, 0, 0, 0)], 0
-    sequences = [s for s in attention.sequences for _ in range(s.count)]
-    for batch, sequence in enumerate(sequences):
-        rows = sequence.q_len * attention.group_size
-        for head in range(attention.kv_heads):
-            for block in range(ceil_div(rows, block_m)):
-                last = min((block + 1) * block_m, rows) - 1
-                queries = block * block_m // attention.group_size, last // attention.group_size
-                start, stop = visited(attention, sequence, queries, block_n)
-                end += max(1, stop - start)
-                outputs.append((batch, head, block, start, end))
-    starts, row = [], 1
-    for worker in range(workers):
-        while outputs[row][-1] <= run_start(worker, end, workers):
-            row += 1
-        starts.append(row)
-    return Plan(outputs, starts)
-
-
-def run_start(worker: int, tiles: int, workers: int) -> int:
-    """`first_tile`, in Python.
-
-    >>> [run_start(w, 10, 4) for w in range(5)]
-    [0, 3, 6, 8, 10]
-    """
-    most = ceil_div(tiles, workers)
-    full = tiles - (most - 1) * workers
-    return most * worker if worker < full else (most - 1) * worker + full
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A plan in the memory of the GPU: a call that is given one copies nothing from the host.
-
-    Attributes:
-        outputs, first_output: those of `Plan`, int32.
-        tiles: in the line.
-    """
-
-    outputs: torch.Tensor
-    first_output: torch.Tensor
-    tiles: int
-
-
-def prepare(problem: Problem, *, block_m: int, block_n: int, workers: int) -> Prepared:
-    """The plan of a problem, on its device.
-
-    Raises:
-        ValueError: for more workers than KV tiles.
-    """
-    line = plan(fits(problem), block_m=block_m, block_n=block_n, workers=workers)
-    if workers > line.tiles:
-        raise ValueError(f"workers: expected at most {line.tiles} KV tiles, found {workers}")
-    outputs, first_output = (
-        torch.tensor(rows, dtype=torch.int32, device=problem.q.device)
-        for rows in (line.outputs, line.first_output)
-    )
-    return Prepared(outputs, first_output, line.tiles)
-
-
 def lean(
     problem: Problem,
     prepared: Prepared | None = None,
@@ -218,7 +136,10 @@ def lean(
     stages: int,
     workers: int,
 ) -> torch.Tensor:
-    """Output [queries, q_heads, head_dim]; capture in a CUDA graph needs the plan `prepared`.
+    """Output [queries, q_heads, head_dim].
+
+    With a plan `prepared` before, a call launches the kernel and does nothing else, so that a CUDA
+    graph can capture it.
 
     Raises:
         ValueError: for more workers than KV tiles.
@@ -228,7 +149,6 @@ def lean(
     o, device = torch.empty_like(problem.q), problem.q.device
     partial_o = torch.empty((workers, block_m, attention.head_dim), device=device)
     partial_lse = torch.empty((workers, block_m), device=device)
-    flags = torch.zeros(workers, dtype=torch.int32, device=device)
     lean_fwd[(workers,)](
         problem.q,
         problem.k,
@@ -236,7 +156,7 @@ def lean(
         o,
         partial_o,
         partial_lse,
-        flags,
+        line.flags,
         problem.q_starts,
         problem.kv_starts,
         line.outputs,
