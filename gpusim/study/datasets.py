@@ -38,8 +38,8 @@ def read_named(name: str) -> Read:
 
 def known() -> str:
     """All datasets in one line, with what has to be installed or measured before."""
-    names = [PUBLISHED, *_measured()]
-    if not _measured():
+    names = [PUBLISHED, *measured()]
+    if not measured():
         names.append(f"{TRITON}GPU (no GPU measured yet)")
     if aiconfigurator.is_installed():
         names += aiconfigurator.datasets()
@@ -51,7 +51,7 @@ def known() -> str:
 def suggestion(name: str) -> str:
     """`; did you mean 'x'?` where a dataset's name is close, and all of them."""
     installed = aiconfigurator.datasets() if aiconfigurator.is_installed() else []
-    return f"{nearest(name, [PUBLISHED, *_measured(), *installed])}; known: {known()}"
+    return f"{nearest(name, [PUBLISHED, *measured(), *installed])}; known: {known()}"
 
 
 def _published() -> list[Path]:
@@ -61,7 +61,8 @@ def _published() -> list[Path]:
     return files
 
 
-def _measured() -> list[str]:
+def measured() -> list[str]:
+    """Names of the datasets of this project's own kernels."""
     files = shipped("validation/measured", ".csv")
     return [
         f"{TRITON}{name.removeprefix(TRITON_FILE)}"
