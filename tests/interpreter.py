@@ -11,8 +11,9 @@ from gpusim.schedules.implementations import IMPLEMENTATIONS
 from gpusim.schedules.launch import Launch, Operand
 
 NEEDS = "needs the extra 'triton': pip install 'gpusim[triton]'"
-pytest.importorskip("torch", reason=NEEDS)
-pytest.importorskip("triton", reason=NEEDS)
+torch = pytest.importorskip("torch", reason=NEEDS)
+triton = pytest.importorskip("triton", reason=NEEDS)
+tl = pytest.importorskip("triton.language", reason=NEEDS)
 
 from validation.interpreted import CountedLaunch  # noqa: E402
 from validation.kernels.problem import Problem, random_problem  # noqa: E402

@@ -56,11 +56,14 @@ CASES = [
 def build_of(launch: Launch, arch: str, head_dim: int) -> CompiledKernel:
     """The build that a launch has its resources from, found by them."""
     resources = (launch.threads, launch.registers, launch.smem_bytes)
+    tile = launch.tile
     found = [
         row
         for row in compiled_kernels()
         if (row.kernel, row.arch, row.head_dim) == (launch.name, arch, head_dim)
         and (row.threads, row.registers, row.smem_bytes) == resources
+        and row.block_n == tile.get("block_n", row.block_n)
+        and row.block_m == tile.get("block_m", row.block_m)
     ]
     assert found, (launch.name, resources)
     return found[0]
@@ -78,16 +81,21 @@ def test_a_step_has_the_flop_and_exponentials_of_the_compiled_loop(
 
 
 def test_occupancy_follows_from_the_compiled_resources() -> None:
-    """By hand: 255 registers of 256 threads fill an SM; 128 of 128 threads leave room for four."""
+    """By hand: 255 registers of 256 threads fill an SM; 71,680 bytes of 164 KiB fit twice."""
     dense, *_ = launches("flash2", "sm_80", 128, causal=True)
     split, *_ = launches("flash2_split_kv", "sm_80", 128, causal=True)
-    assert (dense.registers, dense.threads, split.registers, split.threads) == (255, 256, 128, 128)
+    assert (dense.registers, dense.threads, split.smem_bytes, split.threads) == (
+        255,
+        256,
+        71680,
+        128,
+    )
     gpu = gpusim.load_gpu("a100_sxm_80gb")
     fit = [
         gpusim.occupancy(gpu, threads=x.threads, registers=x.registers, smem_bytes=x.smem_bytes)
         for x in (dense, split)
     ]
-    assert [(f.ctas_per_sm, f.limiter) for f in fit] == [(1, "registers"), (4, "registers")]
+    assert [(f.ctas_per_sm, f.limiter) for f in fit] == [(1, "registers"), (2, "shared_memory")]
 
 
 def test_kernels_that_are_launched_spill_next_to_nothing() -> None:

@@ -4,10 +4,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-import triton
-import triton.language as tl
-from interpreter import ARRAY_BOUNDS, Tensors, assert_predicted, options_of, problem
+from interpreter import (
+    ARRAY_BOUNDS,
+    Tensors,
+    assert_predicted,
+    options_of,
+    problem,
+    tl,
+    torch,
+    triton,
+)
 
 import gpusim
 from gpusim.schedules.catalogue import build_launches

@@ -70,6 +70,7 @@ def _row(configuration: Configuration, launch: Compiled) -> dict[str, Any]:
         "async_copies": slowest.async_copies or max(loaders, default=0),
         "smem_reads": slowest.smem_reads,
         "smem_writes": slowest.smem_writes,
+        "barriers": slowest.barriers,
         "instructions": slowest.instructions,
     }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from gpusim.schedules import triton_kernels as own
+from gpusim.schedules import triton_options as own
 from gpusim.spec.attention import Attention
 from gpusim.spec.attention import Sequence as Lengths
 from validation.kernels.flash1 import flash1
@@ -77,7 +77,7 @@ FAMILIES = (
         wrapper=split_kv,
         tilings=[
             own.SPLIT_KV | {"num_splits": 2, "combine_rows": 4},
-            tiling(16, 64, 4, 3, num_splits=2, combine_rows=8),
+            tiling(16, 64, 4, 2, num_splits=2, combine_rows=8),
         ],
         sequences=DECODE,
     ),

@@ -29,7 +29,7 @@ class CountedLaunch:
         name: of the kernel.
         cost: FLOP, and bytes that lanes ask for, by the kernel's parameter.
         sectors: the same in 32-byte sectors, each once per load or store of a program.
-        tensors: first address, end and element size of each parameter that holds floats.
+        tensors: first address, end and element size of each parameter; size 0 for integers.
     """
 
     name: str
@@ -38,18 +38,27 @@ class CountedLaunch:
     tensors: dict[str, tuple[int, int, int]]
 
     def count(self, written: bool, addresses: NDArray[Any], mask: NDArray[Any]) -> None:
-        """Book an access; integers (lengths, flags) are not counted."""
+        """Book an access; integers (lengths, flags) are not counted.
+
+        Raises:
+            IndexError: for an address outside of the tensors.
+        """
         asked = np.broadcast_to(addresses, np.broadcast_shapes(addresses.shape, mask.shape))
         asked = asked[np.broadcast_to(mask, asked.shape)]
+        if not asked.size:
+            return
         for name, (start, end, size) in self.tensors.items():
             own = asked[(asked >= start) & (asked < end)]
-            if own.size:
+            if own.size == asked.size:
+                if not size:
+                    return
                 lanes, sectors = (
                     c.writes if written else c.reads for c in (self.cost, self.sectors)
                 )
                 lanes[name] += own.size * size
                 sectors[name] += np.unique(own // SECTOR_BYTES).size * SECTOR_BYTES
                 return
+        raise IndexError(f"{self.name}: an access outside of {', '.join(self.tensors)}")
 
 
 @contextmanager
@@ -86,9 +95,13 @@ def _starting(launches: list[CountedLaunch]) -> Wrapper:
     def before(executor: Any, *args: Any, **kwargs: Any) -> None:
         named = dict(zip(executor.arg_names, args, strict=False)) | kwargs
         tensors = {
-            name: (x.data_ptr(), x.data_ptr() + x.numel() * x.element_size(), x.element_size())
+            name: (
+                x.data_ptr(),
+                x.data_ptr() + x.numel() * x.element_size(),
+                x.element_size() * x.is_floating_point(),
+            )
             for name, x in named.items()
-            if isinstance(x, torch.Tensor) and x.is_floating_point()
+            if isinstance(x, torch.Tensor)
         }
         launches.append(CountedLaunch(name=executor.fn.__name__, tensors=tensors))
 

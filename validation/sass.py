@@ -30,6 +30,7 @@ _KINDS = {
     "smem_reads": {"LDS", "LDSM"},
     "smem_writes": {"STS", "STSM"},
     "global_reads": {"LDG"},
+    "barriers": {"BAR"},
     "global_writes": {"STG", "UTMASTG"},
 }
 _KIND_OF = {verb: kind for kind, verbs in _KINDS.items() for verb in verbs}
@@ -59,6 +60,7 @@ class Mix:
     smem_writes: int = 0
     global_reads: int = 0
     global_writes: int = 0
+    barriers: int = 0
 
 
 def mix(opcodes: Iterable[str]) -> Mix:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from gpusim.schedules import shipped_kernels as kernels
 from gpusim.schedules import triton_kernels as own
+from gpusim.schedules import triton_options as launch
 from gpusim.schedules.custom import custom
 from gpusim.schedules.flash2 import flash2
 from gpusim.schedules.flash3 import flash3, flash3_fp8, quantised
@@ -156,11 +157,11 @@ IMPLEMENTATIONS = {
         page_size=16,
         cache_write=vllm_cache_write,
     ),
-    "gpusim_triton_flash1": _own(own.flash1, own.flash1_options),
-    "gpusim_triton_flash2": _own(own.flash2, own.flash2_options),
-    "gpusim_triton_flash2_split_kv": _own(own.split_kv, own.split_kv_options),
-    "gpusim_triton_flash3": _own(own.flash3, own.flash3_options),
-    "gpusim_triton_lean": _own(own.lean, own.lean_options),
+    "gpusim_triton_flash1": _own(own.flash1, launch.flash1_options),
+    "gpusim_triton_flash2": _own(own.flash2, launch.flash2_options),
+    "gpusim_triton_flash2_split_kv": _own(own.split_kv, launch.split_kv_options),
+    "gpusim_triton_flash3": _own(own.flash3, launch.flash3_options),
+    "gpusim_triton_lean": _own(own.lean, launch.lean_options),
     "gpusim_triton_santa_flash": _own(santa_flash, santa_flash_options, exact=False),
     "gpusim_triton_santa_prop": _own(santa_prop, santa_prop_options, exact=False),
 }

@@ -11,7 +11,7 @@ from gpusim.schedules.launch import Operand
 from gpusim.schedules.mask import q_bytes
 from gpusim.schedules.sampling import union_rows
 from gpusim.schedules.step import Part, Pipe, Step
-from gpusim.schedules.triton_kernels import check_problem
+from gpusim.schedules.triton_options import check_problem
 from gpusim.schedules.work import Floats, Work
 from gpusim.spec.attention import Attention
 from gpusim.spec.compiled import CompiledKernel, compiled_kernel

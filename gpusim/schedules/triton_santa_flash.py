@@ -8,7 +8,7 @@ from gpusim.schedules import santa
 from gpusim.schedules.launch import Launch, once
 from gpusim.schedules.sampling import distinct_rows
 from gpusim.schedules.santa_flash import SAMPLES, merge_tiles, tile_budget
-from gpusim.schedules.triton_kernels import Options
+from gpusim.schedules.triton_options import Options
 from gpusim.schedules.triton_santa import (
     MAX_DRAWS,
     build,

@@ -10,7 +10,7 @@ from gpusim.schedules.sampling import distinct_rows
 from gpusim.schedules.santa_pass2 import cast_scale
 from gpusim.schedules.santa_prop import SAMPLES
 from gpusim.schedules.step import Part, Pipe, Step
-from gpusim.schedules.triton_kernels import Options
+from gpusim.schedules.triton_options import Options
 from gpusim.schedules.triton_santa import (
     build,
     drawn_bytes,

@@ -33,7 +33,8 @@ class CompiledKernel:
             what the kernel does not have.
         registers, smem_bytes, threads: per thread and CTA.
         spill_bytes: local memory of a thread.
-        tensor_flop, exp2: matrix FLOP and exponentials of a CTA in one pass of the main loop.
+        tensor_flop, exp2, barriers: matrix FLOP, exponentials and barriers of a CTA in one pass of
+            the main loop.
     """
 
     schedule: str
@@ -51,6 +52,7 @@ class CompiledKernel:
     spill_bytes: int
     tensor_flop: int
     exp2: int
+    barriers: int
 
     @property
     def resources(self) -> Resources:

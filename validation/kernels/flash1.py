@@ -80,6 +80,7 @@ def flash1_fwd(
                     before = load_rows(Scratch, there * HEAD_DIM, inside, HEAD_DIM)
                     statistic = tl.load(LSE + there, mask=inside, other=float("-inf"))
                     o, lse = merge(before, statistic, o, lse)
+                tl.debug_barrier()  # all have read what is now written again
                 tl.store(LSE + there, lse, mask=inside)
                 if block >= next_begin:
                     store_rows(Scratch, there * HEAD_DIM, inside, o, HEAD_DIM)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from gpusim.schedules.triton_santa import MAX_DRAWS, ROWS
 from gpusim.spec.attention import Attention
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -100,7 +101,7 @@ def decode_batch(problem: Problem, *, most_draws: int) -> tuple[Attention, int]:
     attention, lengths = fits(problem), set(problem.kv_lens)
     if not attention.single_query or len(lengths) > 1 or attention.effective_window is not None:
         raise ValueError("sequences: expected one query each, one kv_len for all, and no window")
-    if attention.group_size > 16 or not 1 <= most_draws <= 256:
+    if attention.group_size > ROWS or not 1 <= most_draws <= MAX_DRAWS:
         raise ValueError(
             f"expected at most 16 query heads a group and 1 to 256 draws a head and tile,"
             f" found {attention.group_size} and {most_draws}"

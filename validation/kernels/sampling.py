@@ -32,7 +32,10 @@ def weights(Q, K, keys, kv_len, kv_heads, GROUP: tl.constexpr, HEAD_DIM: tl.cons
 
 @triton.jit
 def draws(u, budget, offset, BLOCK_N: tl.constexpr):
-    """How often each row is drawn, [heads, keys]: `budget` times in all, whatever is rounded."""
+    """How often each row is drawn, [heads, keys]: `budget` times in all, whatever is rounded.
+
+    Sums are telescoped, so that rounding may shift a draw between neighbours but not lose it.
+    """
     below = tl.cumsum(u, 1)
     share = below / tl.max(below, 1)[:, None]  # 1 at the last row that weighs anything
     passed = tl.floor(offset[:, None] + share * budget[:, None])

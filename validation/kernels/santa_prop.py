@@ -12,13 +12,13 @@ import torch
 import triton
 import triton.language as tl
 
+from gpusim.schedules.triton_santa_prop import BLOCK_N
 from gpusim.spec.attention import Attention
 from gpusim.units import ceil_div, power_of_two
 from validation.kernels.cost import Cost
 from validation.kernels.problem import Problem, decode_batch
 from validation.kernels.sampling import HEADS, drawn_values, draws, weights
 
-BLOCK_N = 256
 CAST = 256  # elements of a CTA of the last kernel
 CHUNK = tl.constexpr(16)  # tiles that are ranked at once
 
