@@ -123,8 +123,9 @@ def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz:
         step=step,
         traffic=traffic,
         clock=clock,
-        latency_us=gpu.cta.latency_ns / NS_PER_US,
-        gap_us=0.0 if launch.programmatic else gpu.launch.graph_us,
+        latency_us=launch.item_clocks / clock
+        + (0.0 if launch.plain else gpu.cta.latency_ns / NS_PER_US),
+        gap_us=launch.lead_us + (0.0 if launch.programmatic else gpu.launch.graph_us),
         merge_us=(gpu.l2.latency_clocks + launch.merge_bytes / gpu.l2.port_bytes_per_clock_per_sm)
         / clock,
         units=tiles.steps + (edge_clocks + step.fill) / step.alone,

@@ -21,6 +21,13 @@ from gpusim.spec.gpu import Gpu
 
 #: Threads and registers of the scheduler's prepare kernel; only its occupancy depends on them.
 PREPARE_THREADS, PREPARE_REGISTERS = 1024, 32
+#: Calibrated on aiconfigurator SGLang 0.5.14 rows, H100 (1755 MHz): 0.33 us for a scheduler's walk
+#: over 31 sequences (decode of one token, large batches); 0.85 us for an item of two or more
+#: consumer warpgroups beyond one warpgroup's (short prompts).
+WALK_CLOCKS, HAND_OVER_CLOCKS = 580, 1500
+#: Calibrated on aiconfigurator SGLang 0.5.10 rows, A100 (1410 MHz): a CTA of the sm8x kernel takes
+#: 1.2 us longer than FlashAttention-2's beside its steps, one of the splitting kernel 2.8 us.
+SM8X_CLOCKS, SM8X_SPLIT_CLOCKS = 1700, 4000
 
 
 def flash3(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch, ...]:
@@ -57,12 +64,29 @@ def _launches(attention: Attention, gpu: Gpu, plan: Flash3Plan) -> tuple[Launch,
             persistent(forward, gpu.sm.count, static=static),
             step=flash3_step(tile, dtype=attention.dtype),
             programmatic=plan.varlen,
+            item_clocks=_hopper_item_clocks(attention, gpu, plan, forward.work.num_items),
         )
+    else:
+        clocks = SM8X_SPLIT_CLOCKS if plan.grid.longest_first else SM8X_CLOCKS
+        forward = replace(forward, item_clocks=clocks)
     launches = (_prepare(), forward) if plan.varlen else (forward,)
     if max(splits) == 1:
         return launches
     kernel = flash3_combine(attention.value_dim, programmatic=hopper)
     return (*launches, combine_launch(attention, kernel, splits))
+
+
+def _hopper_item_clocks(attention: Attention, gpu: Gpu, plan: Flash3Plan, items: int) -> float:
+    """Clocks in which consumers hand over from one item to the next, and in which it is found.
+
+    With variable lengths one warp walks over the batch, 31 sequences at a time. While each of W
+    workers takes one of the items of a batch B, it passes W·B/items sequences, at most B.
+    """
+    hand_over = HAND_OVER_CLOCKS if plan.tile.block_m > 64 else 0.0
+    if not plan.varlen or items <= gpu.sm.count:
+        return hand_over
+    passed = min(gpu.sm.count * attention.batch / items, attention.batch)
+    return hand_over + WALK_CLOCKS * passed / 31
 
 
 def _prepare() -> Launch:

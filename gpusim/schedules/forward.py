@@ -21,14 +21,16 @@ def packed_heads(attention: Attention) -> int:
     return attention.group_size if swaps else 1
 
 
-def forward_launch(attention: Attention, tile: Tile, *, name: str, splits: int = 1) -> Launch:
-    """One CTA per (query tile, split, batch, head).
+def forward_launch(
+    attention: Attention, tile: Tile, *, name: str, splits: int = 1, packed: int | None = None
+) -> Launch:
+    """One CTA per (query tile, split, batch, head), of as many packed heads as upstream packs.
 
     Grid order: (m, batch, head) without splits, (m, split, batch·head) with them, first fastest.
     With splits, each CTA writes a normalised fp32 partial output and its log-sum-exp instead of O.
     """
     grid = Grid(
-        packed=packed_heads(attention),
+        packed=packed or packed_heads(attention),
         splits=(splits,) * len(attention.sequences),
         heads_inner=splits > 1,
     )

@@ -1,5 +1,7 @@
 """Kernels that serving frameworks launch around attention: the KV-cache write, and copies."""
 
+from dataclasses import replace
+
 from gpusim.schedules.launch import Launch, once
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.work import flat_work
@@ -10,6 +12,9 @@ from gpusim.units import ceil_div
 REGISTERS = 32
 #: Bytes that a lane moves at once, and threads of a plain copy's CTA.
 LANE_BYTES, COPY_THREADS = 16, 128
+#: Rounds of a copy loop whose loads are under way at once: on H100 a warp moves a KB of each of K
+#: and V in 0.1 us, which takes about eight.
+UNROLLED = 8
 
 
 def vllm_cache_write(attention: Attention) -> Launch:
@@ -24,7 +29,8 @@ def vllm_cache_write(attention: Attention) -> Launch:
 
 def sglang_cache_write(attention: Attention) -> Launch:
     """`store_cache`: a warp per new token walks its rows, four a CTA (SGLang `sgl-kernel`)."""
-    return _cache_write(attention, tokens_per_cta=4, threads=COPY_THREADS, loads=2)
+    write = _cache_write(attention, tokens_per_cta=4, threads=COPY_THREADS, loads=1)
+    return replace(write, step=replace(write.step, stages=UNROLLED))
 
 
 def _cache_write(attention: Attention, *, tokens_per_cta: int, threads: int, loads: int) -> Launch:
@@ -44,6 +50,37 @@ def _cache_write(attention: Attention, *, tokens_per_cta: int, threads: int, loa
     )
 
 
+def sglang_conversions(attention: Attention) -> tuple[Launch, ...]:
+    """What SGLang's FlashAttention-3 backend runs first, as small kernels.
+
+    With an FP8 cache and one query a sequence, two that quantise. With head size 192, five of a few
+    bytes, whatever the problem. Both are inferred from measured calls on H100, which take 2.5 to 4
+    and 6 to 8 us longer; which kernels they are is not known.
+    """
+    quantises = attention.cache_dtype == "fp8" and attention.single_query
+    heads, small = attention.head_dim, COPY_THREADS * LANE_BYTES
+    return (
+        *(
+            _plain_copy(attention, heads, f"quantise_{i}", (f"q_16_{i}", f"q_8_{i}"))
+            for i in range(2 if quantises else 0)
+        ),
+        *(
+            replace(
+                _copy(
+                    f"prepare_192_{i}",
+                    1,
+                    (small, small),
+                    names=(f"meta_in_{i}", f"meta_out_{i}"),
+                    threads=COPY_THREADS,
+                    loads=1,
+                ),
+                plain=True,
+            )
+            for i in range(5 if heads == 192 else 0)
+        ),
+    )
+
+
 def query_copy(attention: Attention, index: int) -> Launch:
     """A plain copy that brings Q into packed order before attention, 8 KiB a CTA."""
     return _plain_copy(attention, attention.head_dim, f"copy_in_{index}", (f"q_{index}", "q"))
@@ -57,9 +94,10 @@ def output_copy(attention: Attention, index: int) -> Launch:
 def _plain_copy(attention: Attention, dim: int, name: str, names: tuple[str, str]) -> Launch:
     total = _tokens(attention) * attention.q_heads * dim * attention.element_bytes
     size = min(total, 4 * COPY_THREADS * LANE_BYTES)
-    return _copy(
+    copy = _copy(
         name, ceil_div(total, size), (size, size), names=names, threads=COPY_THREADS, loads=1
     )
+    return replace(copy, plain=True)
 
 
 def _tokens(attention: Attention) -> int:

@@ -5,7 +5,7 @@ as the framework pages its cache, and add its cache write and copies as launches
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpusim.schedules import shipped_kernels as kernels
 from gpusim.schedules import triton_kernels as own
@@ -13,14 +13,17 @@ from gpusim.schedules import triton_options as launch
 from gpusim.schedules.custom import custom
 from gpusim.schedules.flash2 import flash2
 from gpusim.schedules.flash3 import flash3, flash3_fp8, quantised
+from gpusim.schedules.forward import forward_launch
 from gpusim.schedules.framework import (
     output_copy,
     query_copy,
     sglang_cache_write,
+    sglang_conversions,
     vllm_cache_write,
 )
 from gpusim.schedules.launch import Launch
-from gpusim.schedules.split_kv import flash2_split_kv
+from gpusim.schedules.split_kv import HEAD_DIMS, flash2_split_kv, split_tile
+from gpusim.schedules.tile import padded_head_dim
 from gpusim.schedules.tiling import Tiling
 from gpusim.schedules.triton_santa_flash import santa_flash, santa_flash_options
 from gpusim.schedules.triton_santa_prop import santa_prop, santa_prop_options
@@ -44,6 +47,8 @@ class Implementation:
             (`seqlenq_ngroups_swapped`), where its views are not contiguous; None: no copies at all.
         options: of the project's own kernels, the arguments that they are launched with.
         exact: whether the result is attention; a sampled one reads less than all of V.
+        before: further kernels that the framework runs first.
+        lead_us: of a call, before its first kernel.
     """
 
     prefill: Attend
@@ -54,6 +59,8 @@ class Implementation:
     output_copies: int | None = None
     options: Callable[[Attention, Gpu], Mapping[str, int]] | None = None
     exact: bool = True
+    before: Callable[[Attention], tuple[Launch, ...]] = lambda _: ()
+    lead_us: float = 0.0
 
     def problem(self, attention: Attention) -> Attention:
         """The problem as the framework's kernels take it."""
@@ -64,20 +71,22 @@ class Implementation:
         """All launches of one call, in order."""
         if self.page_size and attention.page_size is None:
             attention = attention.model_copy(update={"page_size": self.page_size})
-        write = (self.cache_write(attention),) if self.cache_write else ()
+        write = [self.cache_write(attention)] if self.cache_write else []
         attend = self.decode if attention.single_query else self.prefill
         copies_in, copies_out = self._copies(attention)
-        return (
+        first, *rest = [
+            *self.before(attention),
             *write,
             *(query_copy(attention, i) for i in range(copies_in)),
             *attend(attention, gpu),
             *(output_copy(attention, i) for i in range(copies_out)),
-        )
+        ]
+        return replace(first, lead_us=self.lead_us), *rest
 
     def _copies(self, attention: Attention) -> tuple[int, int]:
         """Copies of Q and of O: one where heads are swapped for rows, more for strided views."""
         swapped = attention.single_query and attention.group_size > 1
-        if self.output_copies is None or not swapped or attention.effective_window is not None:
+        if self.output_copies is None or not swapped or attention.window is not None:
             return 0, 0
         strided = attention.batch > 1 and attention.kv_heads > 1
         return (2, self.output_copies) if strided else (1, 0)
@@ -94,10 +103,15 @@ def _kernel(name: str, describe: Callable[[Attention, Gpu], Kernel]) -> Attend:
 
 
 def _varlen_split_kv(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
-    """FlashAttention-2's paged variable-length call: only packed heads are ever split."""
-    packs = attention.group_size > 1 and attention.effective_window is None
-    tiling = Tiling() if packs else Tiling(num_splits=1)
-    return flash2_split_kv(attention, gpu, tiling)
+    """FlashAttention-2's paged variable-length call: only packed heads are ever split.
+
+    It asks for a window before it drops one that hides nothing, so that any window keeps heads
+    apart (`mha_varlen_fwd`; measured on L40S: calls with one are 2 to 8 times slower).
+    """
+    if attention.group_size > 1 and attention.window is None:
+        return flash2_split_kv(attention, gpu, Tiling())
+    tile = split_tile(padded_head_dim(attention, HEAD_DIMS))
+    return (forward_launch(attention, tile, name="flash_fwd_splitkv", packed=1),)
 
 
 def _flash3(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
@@ -112,6 +126,12 @@ def _own(
     return Implementation(prefill=build, decode=build, options=options, exact=exact)
 
 
+#: Of a call beside its kernels and the gaps between them, in us: what the shortest calls of each
+#: framework version take longer than their kernels. Calibrated on aiconfigurator rows of SGLang
+#: 0.5.10 (A100) and 0.5.14 (H100), vLLM 0.14.0 (A100) and 0.24.0 (L40S) with FlashAttention-2 and
+#: Triton, vLLM with FlashAttention-3 (H100), FlashInfer in vLLM 0.24.0 and in SGLang (L40S).
+SGLANG_US, VLLM_US, VLLM_FA3_US, VLLM_FLASHINFER_US, SGLANG_FLASHINFER_US = 0.9, 1.1, 3.6, 4.5, 1.5
+
 IMPLEMENTATIONS = {
     "flash_attn_2": Implementation(
         prefill=_scheduled(flash2),
@@ -122,12 +142,15 @@ IMPLEMENTATIONS = {
         decode=_varlen_split_kv,
         page_size=16,
         cache_write=vllm_cache_write,
+        lead_us=VLLM_US,
         output_copies=2,  # vLLM 0.24 on L40S: four copies in all; 0.14 on A100 has one more
     ),
     "flash_attn_3": Implementation(prefill=_flash3, decode=_flash3, quantises=True),
     "sglang_flash_attn_3": Implementation(
         prefill=_flash3,
         decode=_flash3,
+        lead_us=SGLANG_US,
+        before=sglang_conversions,
         page_size=1,
         quantises=True,
         cache_write=sglang_cache_write,
@@ -138,24 +161,35 @@ IMPLEMENTATIONS = {
         page_size=16,
         quantises=True,
         cache_write=vllm_cache_write,
+        lead_us=VLLM_FA3_US,
     ),
     "sglang_triton": Implementation(
+        lead_us=SGLANG_US,
         prefill=_kernel("extend_attention", kernels.sglang_extend),
         decode=_kernel("decode_attention", kernels.sglang_decode),
         page_size=1,
         cache_write=sglang_cache_write,
     ),
     "vllm_triton": Implementation(
+        lead_us=VLLM_US,
         prefill=_kernel("unified_attention_2d", kernels.vllm_unified),
         decode=_kernel("unified_attention_3d", kernels.vllm_unified_decode),
         page_size=16,
         cache_write=vllm_cache_write,
     ),
     "flashinfer": Implementation(
+        lead_us=VLLM_FLASHINFER_US,
         prefill=_kernel("batch_prefill", kernels.flashinfer_prefill),
         decode=_kernel("batch_decode", kernels.flashinfer_decode),
         page_size=16,
         cache_write=vllm_cache_write,
+    ),
+    "sglang_flashinfer": Implementation(
+        prefill=_kernel("batch_prefill", kernels.flashinfer_prefill),
+        decode=_kernel("batch_decode", kernels.flashinfer_decode),
+        page_size=1,
+        cache_write=sglang_cache_write,
+        lead_us=SGLANG_FLASHINFER_US,
     ),
     "gpusim_triton_flash1": _own(own.flash1, launch.flash1_options),
     "gpusim_triton_flash2": _own(own.flash2, launch.flash2_options),

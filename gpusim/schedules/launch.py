@@ -59,6 +59,11 @@ class Launch:
         workers: CTAs of a persistent kernel; None: a CTA per item.
         merge_bytes: read to merge one peer's partial result (`work.peers`).
         programmatic: launched early (programmatic dependent launch), so that no gap precedes it.
+        plain: its CTAs only copy, so that nothing but their loads delays them (`cta.latency_ns`
+            holds for CTAs that fetch queries, page tables and a first tile).
+        lead_us: spent before the launch, beside the gap between kernels.
+        item_clocks: an item waits so long beside `cta.latency_ns`: its kernel finds the next one,
+            or starts more slowly than others.
         reads, writes: tensors touched; bytes of `work` and of the operands agree.
     """
 
@@ -74,6 +79,9 @@ class Launch:
     workers: int | None = None
     merge_bytes: float = 0.0
     programmatic: bool = False
+    plain: bool = False
+    lead_us: float = 0.0
+    item_clocks: float = 0.0
 
     @property
     def num_ctas(self) -> int:

@@ -116,7 +116,8 @@ class Attention(BaseModel):
     def effective_window(self) -> int | None:
         """The window, or None where it is as wide as the longest sequence and hides nothing.
 
-        Kernels reset such a window before they choose a tile or pack heads.
+        Kernels drop such a window before they choose a tile or pack heads; vLLM's fork of
+        FlashAttention-2 does so only after packing.
         """
         longest = max(s.kv_len for s in self.sequences)
         return self.window if self.window is not None and self.window < longest else None

@@ -31,12 +31,14 @@ KERNELS = {
     ("sglang", "flash_attention"): "sglang_flash_attn_3",
     ("sglang", "fa3"): "sglang_flash_attn_3",
     ("sglang", "triton"): "sglang_triton",
-    ("sglang", "flashinfer"): "flashinfer",
+    ("sglang", "flashinfer"): "sglang_flashinfer",
 }
 #: FlashAttention-2, where there is no FlashAttention-3 to choose.
 UNVERSIONED = ("vllm", "vllm_flash_attn")
 PHASES = {"context": "prefill", "generation": "decode"}
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "fp8": "fp8"}
+#: Calls before timing (three, and three graph replays), and timed replays by framework.
+WARM_UPS, REPLAYS = 6, {"sglang": 20, "vllm": 6}
 #: Cache pages that the collectors set, where not as the implementation has it.
 PAGES = {"vllm": 64}
 
@@ -163,4 +165,5 @@ def _row(raw: Mapping[str, Any], gpu: str, phase: str, where: str) -> MeasuredRo
         measured_us=1000 * raw["latency"],
         source=f"aiconfigurator-core, {raw['framework']} {raw['version']}",
         attention=attention_of(values, where),
+        calls=(WARM_UPS, WARM_UPS + REPLAYS[raw["framework"].lower()]),
     )

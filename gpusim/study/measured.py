@@ -27,6 +27,8 @@ class MeasuredRow:
         kernel: an implementation as shipped, or a schedule.
         phase: a word to group by, such as prefill or decode.
         l2: 'warm' where the same buffers were replayed, else 'cold'.
+        calls: if the call was repeated without a pause, calls before the first timed one and up to
+            the last; None: not known, a short benchmark.
     """
 
     gpu: str
@@ -36,6 +38,7 @@ class MeasuredRow:
     measured_us: float
     source: str
     attention: Attention
+    calls: tuple[int, int] | None = None
 
     def as_row(self) -> dict[str, Any]:
         """The row as a CSV file has it."""

@@ -1,6 +1,7 @@
 """The prediction of one measured row, with a roofline beside it."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gpusim.errors import SpecError
@@ -10,6 +11,7 @@ from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu
 from gpusim.study.measured import MeasuredRow
 from gpusim.study.simulate import simulate
+from gpusim.units import US_PER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,18 +30,40 @@ class Prediction:
 
 
 def predict_row(row: MeasuredRow, engine: str) -> Prediction | str:
-    """The prediction of a row, or why there is none."""
+    """The prediction of a row, or why there is none.
+
+    Under the clocks of a benchmark; for the share of the timed calls that runs after the power
+    limit has begun to act, under steady clocks.
+    """
     gpu = load_gpu(row.gpu)
+    predict = partial(simulate, row.attention, gpu, row.kernel, engine, l2=row.l2)
     try:
-        result = simulate(row.attention, gpu, row.kernel, engine, l2=row.l2, load="benchmark")
+        result = predict(load="benchmark")
+        late = limited_share(gpu, row.calls, result.time_us)
+        steady = predict(load="steady") if late else result
     except SpecError as error:
         return f"{row.gpu}, {row.kernel}: {str(error).removeprefix(f'schedule {row.kernel}: ')}"
     return Prediction(
         row=row,
-        predicted_us=result.time_us,
+        predicted_us=result.time_us + late * (steady.time_us - result.time_us),
         roofline_us=roofline_us(row, gpu, result),
         bound=result.bound,
     )
+
+
+def limited_share(gpu: Gpu, calls: tuple[int, int] | None, time_us: float) -> float:
+    """Share of the timed calls after `clock.power_limit_delay_s` of continuous load.
+
+    Calls of 10 ms from the 7th to the 12th run from 60 to 120 ms; the L40S's limit acts at 72 ms:
+
+    >>> limited_share(load_gpu("l40s"), (6, 12), 1e4)
+    0.8
+    """
+    if calls is None:
+        return 0.0
+    begin, end = (count * time_us / US_PER_S for count in calls)
+    late = end - max(begin, gpu.clock.power_limit_delay_s)
+    return round(min(1.0, max(0.0, late / (end - begin))), 9)
 
 
 def roofline_us(row: MeasuredRow, gpu: Gpu, result: Result) -> float:
