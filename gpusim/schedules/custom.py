@@ -63,6 +63,7 @@ def _tile(attention: Attention, kernel: Kernel) -> Tile:
         registers=kernel.registers,
         smem=kernel.smem_bytes,
         matrix_path=kernel.matrix_path,
+        converts_per_warp=kernel.converts_per_warp,
         element_bytes=BYTES[attention.dtype],
     )
 

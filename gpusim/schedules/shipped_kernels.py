@@ -132,7 +132,9 @@ def flashinfer_prefill(attention: Attention, gpu: Gpu) -> Kernel:
     block_m = 128 if packed > 64 and d < 256 else 64 if packed > 16 else 16
     keys = FLASHINFER_KEYS[gpu.architecture][block_m]
     block_n = keys[0 if d <= 64 else 1 if d <= 128 else 2]
-    return Kernel(block_m=block_m, block_n=block_n, num_warps=4, pack_gqa=True)
+    return Kernel(
+        block_m=block_m, block_n=block_n, num_warps=4, pack_gqa=True, converts_per_warp=True
+    )
 
 
 def flashinfer_decode(attention: Attention, gpu: Gpu) -> Kernel:

@@ -94,7 +94,8 @@ def attention_step(
         softmax  exp2 S; pack to 16 bit S/2; FP32 scale, max and sum 3·S, rescale O block_m·dv
         PV       tensor 2·S·dv FLOP, smem (readers + 1)·block_n·dv·e B
 
-    A cache in FP8 under 16-bit queries is converted by every warp that reads it.
+    A cache in FP8 under 16-bit queries is converted once per element on its way into shared memory,
+    or by every warp that reads it.
     Source: FlashAttention-2 `flash_fwd_kernel.h`; the pipe sums give 2.81 us a step for the A100
     split-KV tile 64x128 at d=128, where 2.89 us is measured.
     """
@@ -113,7 +114,8 @@ def attention_step(
         Part("scale", {Pipe.FP32: 3 * scores + tile.block_m * dv}),
         Part("pv", pv),
     )
-    unpack = Part("unpack", {Pipe.CONVERT: float((readers - 1) * n * (d + dv))})
+    times = readers - 1 if tile.converts_per_warp else 1
+    unpack = Part("unpack", {Pipe.CONVERT: float(times * n * (d + dv))})
     return Step(
         tracks=((unpack, *track) if kv_element_bytes < e else track,),
         matrix_path=tile.matrix_path,

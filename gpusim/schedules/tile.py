@@ -15,7 +15,8 @@ class Tile:
     `v_head_dim` is head_dim unless given; `extra_smem_bytes` is what the kernel stages beside Q, K
     and V; `registers` and `smem`, if given, are known and not to be estimated; with
     `q_in_registers`, Q only passes through the shared memory of K and V; `producer_warps` load and
-    do not compute; `matrix_path` names the matrix instructions.
+    do not compute; `matrix_path` names the matrix instructions; with `converts_per_warp` every warp
+    converts what it reads of a narrower cache, else each element is converted once.
     """
 
     block_m: int
@@ -27,6 +28,7 @@ class Tile:
     registers: int | None = None
     smem: int | None = None
     matrix_path: str = "mma_sync"
+    converts_per_warp: bool = False
     element_bytes: int = 2
     q_in_registers: bool = False
     extra_smem_bytes: int = 0

@@ -92,6 +92,10 @@ class Kernel(BaseModel):
     power_of_two: Annotated[bool, Field(strict=True)] = Field(
         default=False, description="head sizes padded to a power of two (Triton), else to 16"
     )
+    converts_per_warp: Annotated[bool, Field(strict=True)] = Field(
+        default=False,
+        description="every warp converts what it reads of an FP8 cache; else each element once",
+    )
     loads: Annotated[int, Field(strict=True, ge=1, le=64)] = 2
     syncs: Annotated[float, Field(ge=0, le=64)] = 1.0
     tracks: Annotated[tuple[tuple[KernelPart, ...], ...], Field(min_length=1)] | None = None
