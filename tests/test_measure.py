@@ -1,48 +1,34 @@
 """The measuring program on a pretended GPU: kernels interpreted on the CPU, times made up."""
 
-import csv
-import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from interpreter import ARRAY_BOUNDS, OWN, problem
+from interpreter import ARRAY_BOUNDS, OWN
+from pretended import DEVICE, Here
+from spoilt import spoilt, wrong
 
 import gpusim
-from gpusim.errors import SpecError
 from gpusim.spec.load import load_gpu, shipped
 from gpusim.study.measured_csv import read_measured
 from gpusim.study.predict_row import Prediction, predict_row
 from validation import measure as command
-from validation.kernels.lean import lean
-from validation.kernels.problem import Problem
+from validation.device import Device
 from validation.measuring import checks, launching, shapes
-from validation.measuring.bench import Bench, GpuLostError
-from validation.measuring.cases import L2, find_cases, identity, options_of
-from validation.measuring.estimate import estimated_s
-from validation.measuring.launching import Call, Output, call_of
-from validation.measuring.rows import HEADER, add_row, mend, read_rows
-from validation.microbench.device import Device
-from validation.reference import reference
+from validation.measuring.bench import Bench
+from validation.measuring.cases import L2, identity, options_of
+from validation.measuring.launching import Call, Output
+from validation.measuring.measurer import Measurer
+from validation.measuring.rows import HEADER
 from validation.timing import Timing
 
 pytestmark = pytest.mark.filterwarnings(ARRAY_BOUNDS)
 S = gpusim.Sequence
 H200 = load_gpu("h200_sxm")
-DEVICE = Device(
-    name="NVIDIA H200",
-    num_sms=132,
-    driver="570.1",
-    day="2026-11-20",
-    torch="2.11.0",
-    triton="3.6.0",
-)
 #: Interpreted kernels are those of the interpreter: not flash3, and in fp16.
 TINY = (
     shapes.Grid(
@@ -78,16 +64,16 @@ CHECKED = {"prefill": S(count=1, q_len=20, kv_len=77), "decode": S(count=1, q_le
 SCHEDULES = ("flash1", "flash2", "flash2_split_kv", "lean", "santa_flash", "santa_prop")
 
 
-def pretended_time(call: Call, l2: L2) -> Timing:
+def pretended_time(call: Call, l2: L2) -> tuple[Timing, str]:
     """Twelve us, after one call."""
     assert l2 in ("warm", "cold")
     call()
-    return Timing(median_us=12.3456, low_us=12.0, high_us=13.0, samples=10)
+    calls = 5 if l2 == "warm" else 1
+    timing = Timing(median_us=12.3456, low_us=12.0, high_us=13.0, samples=10, calls=calls)
+    return timing, "1980 MHz"
 
 
-BENCH = Bench(
-    device=DEVICE, place="cpu", time=pretended_time, clock=lambda: "1980 MHz", settle=lambda: None
-)
+BENCH = Bench(device=DEVICE, place="cpu", time=pretended_time, settle=lambda: None)
 
 
 @pytest.fixture
@@ -106,7 +92,7 @@ Run = Callable[..., int]
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny: None) -> Run:  # noqa: ARG001
     """Exit status of the whole program on the pretended GPU; it writes `rows.csv`."""
     monkeypatch.setattr(command, "found_device", lambda: DEVICE)
-    monkeypatch.setattr(command, "_bench", lambda _: BENCH)
+    on_bench(monkeypatch, BENCH)
 
     def status(*schedules: str, arguments: tuple[str, ...] = ()) -> int:
         kernels = [word for name in schedules for word in ("--kernel", OWN + name)]
@@ -114,6 +100,16 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny: None) -> Run:  # 
         return program(monkeypatch, *kernels, *output, *arguments)
 
     return status
+
+
+def on_bench(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> None:
+    """Measure in this process."""
+
+    def worker(device: Device, gpu: gpusim.Gpu, l2: L2) -> Here:
+        assert device == DEVICE
+        return Here(Measurer(bench=bench, gpu=gpu, l2=l2).measure)
+
+    monkeypatch.setattr(command, "_worker", worker)
 
 
 def program(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -140,14 +136,16 @@ def test_rows_of_every_kernel_are_written_and_can_be_predicted(
     options = options_of(split.kernel, split.attention, H200)
     assert split.source == (
         "validation/measure, 2026-11-20, NVIDIA H200, driver 570.1, SM clock 1980 MHz, "
-        "torch 2.11.0, triton 3.6.0, graph replay, 10 samples, 20th to 80th percentile 12.000 to "
-        "13.000 us, block_m=16 block_n=64 num_warps=4 stages=2 num_splits="
-        f"{options['num_splits']} combine_rows={options['combine_rows']}"
+        "torch 2.11.0, triton 3.6.0, graph replay of 5 calls, 10 samples, 20th to 80th percentile "
+        "12.000 to 13.000 us, " + " ".join(f"{name}={value}" for name, value in options.items())
     )
     shown = capsys.readouterr()
     assert f"{OWN}lean: 2 rows measured\n" in shown.out
     assert f"left out: 1 of {OWN}flash1: attention.window: expected none, found 16\n" in shown.out
-    assert shown.err == f"rows are in {tmp_path / 'rows.csv'}\n"
+    told, where = shown.err.splitlines()
+    assert told.startswith("0 of 9 done after ")
+    assert told.endswith(f" s; {OWN}flash2")
+    assert where == f"rows are in {tmp_path / 'rows.csv'}"
 
 
 def test_a_run_goes_on_after_a_line_that_was_broken_off(
@@ -190,48 +188,6 @@ def test_a_foreign_file_is_refused_and_left_alone(
         assert path.read_bytes() == content
 
 
-def test_a_broken_header_is_made_whole(tmp_path: Path) -> None:
-    path = tmp_path / "rows.csv"
-    for content in (b"", HEADER[:10], HEADER[:-1]):
-        path.write_bytes(content)
-        assert read_rows(path) == []
-        mend(path)
-        assert path.read_bytes() == HEADER
-        assert read_rows(path) == []
-
-
-def test_a_row_is_read_as_it_was_written(tmp_path: Path, tiny: None) -> None:  # noqa: ARG001
-    path = tmp_path / "rows.csv"
-    cases = find_cases(H200, [OWN + "flash2"], "cold").cases
-    rows = [case.row(H200, "cold", measured_us=0.125, source='a, "b"') for case in cases]
-    mend(path)
-    for row in rows:
-        add_row(path, row)
-    assert read_rows(path) == rows
-    header, *lines = csv.reader(path.read_text().splitlines())
-    assert len(lines) == len(rows)
-    assert all(len(line) == len(header) for line in lines)
-
-
-CALLS = dict(launching.CALLS)
-
-
-def wrong(schedule: str, spoil: Callable[[Output], Output]) -> dict[str, Any]:
-    """Calls of which those of a schedule give something else."""
-
-    def made(given: Problem, options: Mapping[str, int], seed: int) -> Call:
-        call = CALLS[schedule](given, options, seed)
-        return lambda: spoil(call())
-
-    return {**CALLS, schedule: made}
-
-
-def spoilt(found: Output, *, factor: float = 1.0, lse: float = 0.0) -> Output:
-    """An output that is a little too large, a log-sum-exp that is a little off."""
-    o, statistic = launching.output_of(found)
-    return o * factor if statistic is None else (o * factor, statistic + lse)
-
-
 def test_a_kernel_that_computes_wrongly_is_not_timed_and_the_others_are(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
@@ -254,14 +210,19 @@ def test_a_kernel_that_cannot_run_has_failed_and_one_without_memory_has_not(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(_: Output) -> Output:
-        raise RuntimeError("no kernel image\nand more")
+        raise KeyError("at 3:4\n  x = y\n\ny is not defined\n")
 
     def fill(_: Output) -> Output:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(launching, "CALLS", wrong("flash2", refuse))
     assert run("flash2") == 1
-    assert "heads of 64: no kernel image\n" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    why = f"failed: {OWN}flash2: prefill, 2 x 40 queries on 40 keys, 2/1 heads of 64: KeyError: "
+    assert why in shown.out
+    assert why in shown.err
+    assert "Traceback (most recent call last)" in shown.err
+    assert "in refuse" in shown.err
     monkeypatch.setattr(launching, "CALLS", wrong("flash2", fill))
     assert run("flash2") == 0
     out = capsys.readouterr().out
@@ -269,134 +230,38 @@ def test_a_kernel_that_cannot_run_has_failed_and_one_without_memory_has_not(
     assert "no row measured\n" in out
 
 
-def test_the_run_ends_when_the_gpu_does_or_the_user_or_the_time(
+def test_a_gpu_that_answers_no_more_costs_only_the_kernel_that_broke_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settled: list[None] = []
+
+    def settle() -> None:
+        settled.append(None)
+        if len(settled) == 2:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered\nand so on")
+
+    on_bench(monkeypatch, replace(BENCH, settle=settle))
+    assert run("flash2_split_kv", "lean") == 1
+    kernels = Counter(row.kernel for row in read_measured(tmp_path / "rows.csv"))
+    assert kernels == {OWN + "flash2_split_kv": 2}
+    out = capsys.readouterr().out
+    assert f"failed: {OWN}lean: decode, 1 x 1 queries on " in out
+    assert "RuntimeError: CUDA error: an illegal memory access was encountered ... and so on" in out
+    assert f"left out: 2 of {OWN}lean: the kernel failed\n" in out
+
+
+def test_the_run_ends_when_the_user_says_so_or_the_time_is_up(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def lost() -> None:
-        raise GpuLostError("an illegal memory access was encountered")
-
-    def interrupted(_: Call, __: L2) -> Timing:
+    def interrupted(_: Call, __: L2) -> tuple[Timing, str]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "_bench", lambda _: replace(BENCH, settle=lost))
-    assert run("flash2_split_kv") == 1
-    out = capsys.readouterr().out
-    assert f"{OWN}flash2_split_kv: 1 rows measured\n" in out
-    assert "stopped: the GPU answers no more\n" in out
-    monkeypatch.setattr(command, "_bench", lambda _: replace(BENCH, time=interrupted))
+    on_bench(monkeypatch, replace(BENCH, time=interrupted))
     assert run("flash2_split_kv") == 130
     assert "stopped: interrupted\n" in capsys.readouterr().out
-    monkeypatch.setattr(command, "_bench", lambda _: BENCH)
+    on_bench(monkeypatch, BENCH)
     assert run("flash2_split_kv", arguments=("--limit-minutes", "1e-9")) == 0
-    assert "stopped: the time is up, 1 shapes not tried\n" in capsys.readouterr().out
-
-
-PROBLEMS = {
-    "causal": problem(sequences=(S(count=2, q_len=20, kv_len=77),)),
-    "not causal": problem(causal=False, sequences=(S(count=2, q_len=20, kv_len=77),)),
-    "window": problem(window=9, sequences=(S(count=2, q_len=20, kv_len=77),)),
-}
-
-
-@pytest.mark.parametrize("name", PROBLEMS)
-def test_the_check_lets_pass_what_is_right(name: str) -> None:
-    options = options_of(OWN + "flash2", PROBLEMS[name].attention, H200)
-    checks.check_kernel(OWN + "flash2", PROBLEMS[name], options)
-
-
-@pytest.mark.parametrize(
-    ("factor", "lse", "message"),
-    [
-        (1.004, 0.0, "outputs are off by .* times the tolerance"),
-        (1.0, 2e-4, "log-sum-exps are off by 0.0002"),
-        (float("nan"), 0.0, "an output is not finite"),
-    ],
-)
-def test_the_check_sees_what_is_a_little_off(factor: float, lse: float, message: str) -> None:
-    given = PROBLEMS["causal"]
-    right = call_of(OWN + "flash2", given, options_of(OWN + "flash2", given.attention, H200))()
-    with pytest.raises(checks.WrongResultError, match=message):
-        checks.check_outputs(
-            spoilt(right, factor=factor, lse=lse), given, checks.all_rows(given), {}
-        )
-
-
-def test_the_check_sees_a_mask_that_is_one_key_off() -> None:
-    shape: dict[str, Any] = {"sequences": (S(count=2, q_len=40, kv_len=77),)}
-    narrow, wide = problem(window=9, **shape), problem(window=10, **shape)
-    kernel = OWN + "flash2"
-    call = call_of(kernel, wide, options_of(kernel, wide.attention, H200))
-    with pytest.raises(checks.WrongResultError, match="outputs are off"):
-        checks.check_outputs(call(), narrow, checks.few_rows(narrow), {})
-
-
-@pytest.mark.parametrize("schedule", ["santa_flash", "santa_prop"])
-def test_the_check_of_sampled_outputs_sees_a_bias_that_one_run_hides(
-    monkeypatch: pytest.MonkeyPatch, schedule: str
-) -> None:
-    given = problem(q_heads=8, kv_heads=1, sequences=(S(q_len=1, kv_len=100),))
-    kernel = OWN + schedule
-    options = options_of(kernel, given.attention, H200)
-    monkeypatch.setattr(checks, "SEEDS", 24)
-    variance = torch.cat([checks.exact(given, rows).variance for rows in checks.all_rows(given)])
-    bias = 0.5 * float(variance.mean().sqrt()) / checks.draws_of(options, given) ** 0.5
-
-    def biased(found: Output) -> Output:
-        o, statistic = launching.output_of(found)
-        return o + bias if statistic is None else (o + bias, statistic)
-
-    monkeypatch.setattr(launching, "CALLS", wrong(schedule, biased))
-    found = call_of(kernel, given, options)()
-    checks.check_outputs(found, given, checks.all_rows(given), options)
-    with pytest.raises(checks.WrongResultError, match="the mean of 24 runs is off by"):
-        checks.check_kernel(kernel, given, options)
-
-
-def test_exact_rows_are_those_of_the_reference() -> None:
-    for given in PROBLEMS.values():
-        o, lse = reference(given)
-        for rows in checks.all_rows(given):
-            should = checks.exact(given, rows)
-            own = rows.sequence * 20 + rows.queries
-            np.testing.assert_allclose(should.o, o[own, rows.head], atol=1e-12)
-            np.testing.assert_allclose(should.lse, lse[own, rows.head])
-
-
-def test_a_full_run_takes_a_quarter_of_an_hour_and_begins_with_a_bit_of_everything() -> None:
-    full = find_cases(H200, shapes.KERNELS, "warm")
-    assert 900 < len(full.cases) < 1500
-    assert estimated_s(full.cases, "warm") < 15 * 60
-    assert estimated_s(full.cases, "cold") < 15 * 60
-    assert len({identity(case.row(H200, "warm")) for case in full.cases}) == len(full.cases)
-    quick = full.shortened()
-    assert 60 < estimated_s(quick.cases, "warm") < 180
-    assert full.cases[: len(quick.cases)] == quick.cases
-    first = full.cases[:60]
-    assert {case.kernel for case in first} == set(shapes.KERNELS)
-    assert len({case.attention.sequences[0].kv_len for case in first}) >= 6
-    assert {case.attention.head_dim for case in first} == {64, 128}
-
-
-def test_what_does_not_fit_or_takes_too_long_is_left_out_with_its_reason() -> None:
-    kernels = [OWN + name for name in ("flash1", "flash3", "lean")]
-    small = find_cases(load_gpu("l40s"), kernels, "warm").left_out
-    assert small[OWN + "flash3", "expected a GPU with warpgroup instructions, found l40s"] == 144
-    assert small[OWN + "lean", "would not fit in 48 GB"] > 0
-    assert small[OWN + "flash1", "predicted to take more than 200 ms a call"] == 1
-
-
-def test_a_dry_run_of_everything_imports_neither_torch_nor_triton() -> None:
-    code = (
-        "import sys; from validation.measure import measure;"
-        "measure(['--dry-run', '--gpu', 'h200_sxm'], standalone_mode=False);"
-        "sys.exit(bool({'torch', 'triton'} & set(sys.modules)))"
-    )
-    root = Path(__file__).resolve().parents[1]
-    shown = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
-    ).stdout
-    assert all(kernel in shown for kernel in shapes.KERNELS)
-    assert "rows, L2 warm, in about " in shown
+    assert "stopped: the time is up, 2 shapes not tried\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -434,18 +299,3 @@ def test_without_a_gpu_one_line_says_so(
     assert capsys.readouterr().err == (
         "measure: expected a CUDA GPU, found none; --dry-run shows what would be measured\n"
     )
-
-
-def test_a_file_that_cannot_be_read_or_written_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="expected a readable file, found: Is a directory"):
-        read_rows(tmp_path)
-    with pytest.raises(SpecError, match="expected to write to it, found: No such file"):
-        mend(tmp_path / "none" / "rows.csv")
-
-
-def test_lean_takes_a_plan_prepared_before() -> None:
-    given = problem(sequences=(S(count=2, q_len=1, kv_len=300),))
-    options = options_of(OWN + "lean", given.attention, H200)
-    call = call_of(OWN + "lean", given, options)
-    assert torch.equal(call(), lean(given, **options))  # type: ignore[arg-type]
-    assert torch.equal(call(), call())  # type: ignore[arg-type]

@@ -1,63 +1,22 @@
-"""Microbenchmarks without a GPU: what readings become, the plan, the profile, kernels interpreted.
+"""Microbenchmarks without a GPU: what readings become, the timer, kernels interpreted.
 
 The kernels run in Triton's interpreter, without the clock and the instructions that only a GPU has.
 """
 
-import json
-import subprocess
-import sys
-from dataclasses import replace
-from pathlib import Path
+import ctypes
+import time
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Cli
 
-from gpusim.errors import SpecError
-from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu, shipped
-from validation.microbench import __main__ as command
-from validation.microbench import clock, device, exp2, hbm, l2, launch, stamps, tensor
-from validation.microbench.benchmark import Reading
-from validation.microbench.catalogue import BENCHMARKS
+from validation import sm_clock, timing
+from validation.microbench import clock, exp2, hbm, l2, launch, stamps, tensor
+from validation.sm_clock import SmClock
 from validation.timing import Timing, time_call
-
-H200 = device.Device(
-    name="NVIDIA H200",
-    num_sms=132,
-    driver="570.1",
-    day="2026-11-20",
-    torch="2.11.0",
-    triton="3.6.0",
-)
-FAKE = {
-    "hbm": {"hbm.sustained_gb_per_s": 4321.4, "copy, GB/s read and written": 4000.0},
-    "l2": {
-        "l2.bytes_per_clock": 4950.4,
-        "l2.bytes_per_clock_per_sm": 37.5,
-        "l2.port_bytes_per_clock_per_sm": 62.11111,
-        "l2.hit_mib": 31.0,
-        "l2.miss_mib": 48.0,
-    },
-    "launch": {"launch.stream_us": 2.2, "launch.graph_us": 1.2, "launch.shortest_kernel_us": 1.1},
-    "exp2": {
-        "pipes.exp2_per_clock": 15.98,
-        "pipes.fp32_per_clock": 127.0,
-        "pipes.convert_per_clock": 63.9,
-    },
-    "tensor": {
-        "tensor.mma_sync_achieved_fraction": 0.62,
-        "tensor.wgmma_flop_per_clock.bf16": 3950.0,
-        "tensor.wgmma_flop_per_clock.fp16": 3951.0,
-        "tensor.wgmma_flop_per_clock.fp8": 7900.0,
-    },
-    "clock": {
-        "clock.benchmark_mhz": 1905.0,
-        "clock.steady_mhz": 1500.0,
-        "clock.power_limit_delay_s": 0.0412,
-    },
-}
 
 
 def stamp(sm: int, clocks: tuple[int, int], ns: tuple[int, int]) -> list[int]:
@@ -150,7 +109,7 @@ def test_launch_costs_are_slopes_and_the_shortest_kernel_a_median() -> None:
 
 
 def test_without_a_profiler_the_shortest_kernel_is_left_out() -> None:
-    found = launch.readings([1, 2, 3, 4], [1, 2, 3, 4, 5], [], 14.0)
+    found = launch.readings([1, 2, 3, 4], [1, 2, 3, 4], [], 14.0)
     assert "launch.shortest_kernel_us" not in {r.name for r in found}
 
 
@@ -197,7 +156,65 @@ def test_no_delay_is_read_where_no_limit_acts() -> None:
 
 
 def test_timing_gives_the_median_and_the_percentiles() -> None:
-    assert Timing.of([3.0, 1.0, 2.0]) == Timing(median_us=2.0, low_us=1.4, high_us=2.6, samples=3)
+    assert Timing.of([3.0, 1.0, 2.0]) == Timing(
+        median_us=2.0, low_us=1.4, high_us=2.6, samples=3, calls=1
+    )
+
+
+@pytest.mark.parametrize(
+    ("once_us", "calls", "count"), [(4.0, 13, 192), (0.5, 50, 400), (80.0, 1, 125)]
+)
+def test_short_calls_share_a_graph_that_takes_longer_than_its_launch(
+    monkeypatch: pytest.MonkeyPatch, once_us: float, calls: int, count: int
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    def replayed(graph: int, times: int, meanwhile: Callable[[], object] = list) -> float:
+        meanwhile()
+        told.append((graph, times))
+        return max(9.0, graph * once_us)
+
+    monkeypatch.setattr(timing, "_warm_up", lambda call: call())
+    monkeypatch.setattr(timing, "_captured", lambda _, calls: calls)
+    monkeypatch.setattr(timing, "_replays_us", replayed)
+    read: list[None] = []
+    found = time_call(lambda: None, l2="warm", repeats=3, meanwhile=lambda: read.append(None))
+    assert found.median_us == pytest.approx(once_us)
+    assert (found.samples, found.calls) == (3, calls)
+    assert told[-3:] == [(calls, count)] * 3
+    assert len(read) == 1
+
+
+def test_the_sm_clock_is_unknown_without_nvml_and_after_a_slow_reading(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(_: str) -> ctypes.CDLL:
+        raise OSError
+
+    class Nvml:
+        waits = 0.0
+
+        def nvmlInit_v2(self) -> int:
+            return 0
+
+        def nvmlDeviceGetHandleByUUID(self, uuid: bytes, _: object) -> int:
+            return int(uuid != b"GPU-1")
+
+        def nvmlDeviceGetClockInfo(self, _: object, kind: int, found: Any) -> int:
+            time.sleep(self.waits)
+            found._obj.value = 1980 if kind == sm_clock.SM_CLOCK else 0
+            return 0
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    assert SmClock("GPU-1").mhz() is None
+    nvml = Nvml()
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: nvml)
+    monkeypatch.setattr(sm_clock, "SLOW_S", 0.02)
+    assert SmClock("GPU-2").mhz() is None
+    clock = SmClock("GPU-1")
+    assert [clock.mhz(), clock.mhz()] == [1980, 1980]
+    nvml.waits = 0.05
+    assert [clock.mhz(), clock.mhz()] == [1980, None]
 
 
 def test_timing_refuses_what_it_does_not_know() -> None:
@@ -205,142 +222,6 @@ def test_timing_refuses_what_it_does_not_know() -> None:
         time_call(lambda: None, l2="hot")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="repeats: expected 1 or more, found 0"):
         time_call(lambda: None, l2="warm", repeats=0)
-
-
-@pytest.mark.parametrize("name", sorted(shipped("hardware")))
-def test_every_field_that_is_measured_is_one_of_the_profile(name: str) -> None:
-    gpu = load_gpu(name)
-    for benchmark in BENCHMARKS.values():
-        assert set(benchmark.fields(gpu)) <= set(gpu.provenance)
-        assert benchmark.plan(gpu, True)
-
-
-def test_boards_have_the_profiles_that_ship() -> None:
-    assert sorted(device.PROFILES.values()) == sorted(shipped("hardware"))
-    with pytest.raises(SpecError, match="no profile is known for NVIDIA H200 MIG"):
-        device.profile_name("NVIDIA H200 MIG 1g.18gb")
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Exit status of the command."""
-    monkeypatch.setattr(sys, "argv", ["microbench", *arguments])
-    with pytest.raises(SystemExit) as end:
-        command.main()
-    assert isinstance(end.value.code, int)
-    return end.value.code
-
-
-def pretend(monkeypatch: pytest.MonkeyPatch, on: device.Device = H200) -> None:
-    """Put a GPU in place, and readings from FAKE in the place of measuring."""
-
-    def readings(name: str) -> list[Reading]:
-        return [Reading(name=n, value=v, how="by hand") for n, v in FAKE[name].items()]
-
-    def fake(name: str) -> object:
-        def measure(_: Gpu, quick: bool) -> list[Reading]:
-            assert not quick
-            return readings(name)
-
-        return measure
-
-    monkeypatch.setattr(command, "found_device", lambda: on)
-    for name, benchmark in BENCHMARKS.items():
-        monkeypatch.setitem(BENCHMARKS, name, replace(benchmark, measure=fake(name)))  # type: ignore[arg-type]
-
-
-def test_a_measured_profile_is_one_that_gpusim_takes(
-    monkeypatch: pytest.MonkeyPatch, cli: Cli, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pretend(monkeypatch)
-    assert run(monkeypatch) == 0
-    shown = capsys.readouterr()
-    assert "hbm.sustained_gb_per_s" in shown.out
-    assert "wrote h200_sxm_measured.yaml" in shown.err
-    listed = json.loads(cli("hardware", "h200_sxm_measured.yaml", "--format", "json").out)
-    rows = {row["field"]: row for row in listed}
-    expected = {n: v for found in FAKE.values() for n, v in found.items() if n in rows}
-    assert {n: rows[n]["value"] for n in expected} == pytest.approx(expected, rel=5e-4)
-    assert {n for n, row in rows.items() if row["source"].startswith("validation")} == set(expected)
-    assert rows["hbm.sustained_gb_per_s"]["kind"] == "measured"
-    assert rows["hbm.sustained_gb_per_s"]["source"] == (
-        "validation/microbench hbm, NVIDIA H200, driver 570.1, 2026-11-20, torch 2.11.0, "
-        "triton 3.6.0: by hand"
-    )
-    workload = str(next(iter(shipped("workloads").values())))
-    simulated = cli("simulate", workload, "--gpu", "h200_sxm_measured.yaml", "--format", "json")
-    assert simulated.code == 0
-    assert {row["gpu"] for row in json.loads(simulated.out)} == {"h200_sxm_measured"}
-
-
-def test_a_profile_from_a_file_can_be_measured_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    pretend(monkeypatch)
-    first, again = tmp_path / "first.yaml", tmp_path / "again.yaml"
-    assert run(monkeypatch, "--only", "hbm,clock", "--output", str(first)) == 0
-    assert run(monkeypatch, "--only", "l2", "--gpu", str(first), "--output", str(again)) == 0
-    gpu = load_gpu(again)
-    assert (gpu.hbm.sustained_gb_per_s, gpu.l2.hit_mib) == (4321, 31.0)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--only", "hmb"], "--only: expected microbenchmarks, found hmb; did you mean 'hbm'?"),
-        (["--dry-run"], "--gpu: expected a name with --dry-run, found none"),
-        (["--gpu", "l40s"], "--gpu: expected a GPU of 142 SMs for l40s, found NVIDIA H200 of 132"),
-        (["--output", "no/such.yaml"], "such.yaml: expected a file in a folder that exists"),
-        (["--slow"], "No such option"),
-    ],
-)
-def test_mistakes_are_one_line_and_status_2(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    message: str,
-) -> None:
-    pretend(monkeypatch)
-    assert run(monkeypatch, *arguments) == 2
-    shown = capsys.readouterr()
-    assert message in shown.err
-    assert shown.err.count("\n") == 1
-    assert shown.out == ""
-
-
-def test_without_triton_the_extra_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.setitem(sys.modules, "triton", None)
-    assert run(monkeypatch) == 2
-    assert "found no torch; pip install 'gpusim[triton]'" in capsys.readouterr().err
-
-
-def test_without_a_gpu_the_dry_run_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    torch = pytest.importorskip("torch", reason="needs the extra 'triton'")
-    pytest.importorskip("triton", reason="needs the extra 'triton'")
-    monkeypatch.delenv("TRITON_INTERPRET")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert run(monkeypatch) == 2
-    assert "expected a CUDA GPU, found none" in capsys.readouterr().err
-
-
-def test_the_dry_run_lists_every_field_and_imports_neither_torch_nor_triton() -> None:
-    code = (
-        "import sys; from validation.microbench.__main__ import microbench;"
-        "microbench(['--dry-run', '--gpu', 'h200_sxm'], standalone_mode=False);"
-        "sys.exit(bool({'torch', 'triton'} & set(sys.modules)))"
-    )
-    root = Path(__file__).resolve().parents[1]
-    shown = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
-    )
-    gpu = load_gpu("h200_sxm")
-    for benchmark in BENCHMARKS.values():
-        assert benchmark.name in shown.stdout
-        assert all(field in shown.stdout for field in benchmark.fields(gpu))
 
 
 @pytest.fixture

@@ -1,30 +1,29 @@
 """`python -m validation.measure`: the project's kernels, checked and timed on a CUDA GPU."""
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TimeRemainingColumn
 
 from gpusim.errors import SpecError, plain
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu, shipped
+from validation.command import run_command
+from validation.device import Device, check_same_board, found_device, profile_name
 from validation.measuring.cases import L2, Case, Cases, find_cases
+from validation.measuring.loop import Outcome, Run
+from validation.measuring.reply import Measured
 from validation.measuring.report import Rate, plan_text, summary_text
-from validation.measuring.rows import mend, read_rows
+from validation.measuring.rows import add_row, mend, read_rows
 from validation.measuring.shapes import KERNELS
-from validation.microbench.device import Device, check_same_board, found_device, profile_name
-
-if TYPE_CHECKING:
-    from validation.measuring.bench import Bench
-    from validation.measuring.loop import Outcome
+from validation.measuring.worker import Process, Worker
+from validation.progress import telling
 
 #: Where `gpusim validate triton:GPU` looks for rows.
 FOLDER = Path(__file__).resolve().parent / "measured"
+#: Lines that tell how far a run is, where stderr is no terminal, are so far apart.
+LINES_S = 10.0
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,8 +66,9 @@ def measure(
 
     Each kernel is checked against PyTorch, then timed on a grid of shapes. Rows are those that
     `gpusim validate` reads. Each is on the disk once it is measured: the same command goes on where
-    another ended, and a shape that has a row is not measured again. A kernel that computes
-    something else than attention is not timed, and the exit status is 1.
+    another ended, and a shape that has a row is not measured again. Each kernel has a process of
+    its own: one that computes something else than attention, fails or hangs is not timed any
+    further, the others are, and the exit status is 1.
     """
     device = None if dry_run else found_device()
     gpu = _profile(name, device)
@@ -83,7 +83,7 @@ def measure(
         return 0
     mend(output)
     limit_s = None if limit_minutes is None else 60 * limit_minutes
-    outcome = _measured(_bench(device), gpu, l2, output, cases, limit_s)
+    outcome = _measured(device, gpu, l2, output, cases, limit_s)
     said = (outcome.measured, outcome.left_out, outcome.failures, outcome.stopped)
     click.echo(summary_text(*said), nl=False)
     click.echo(f"rows are in {output}", err=True)
@@ -109,56 +109,29 @@ def _profile(name: str | None, device: Device | None) -> Gpu:
     return gpu
 
 
-def _bench(device: Device) -> "Bench":
-    from validation.measuring.bench import cuda_bench
+def _worker(device: Device, gpu: Gpu, l2: L2) -> Worker:
+    from validation.measuring.measurer import cuda_measure
 
-    return cuda_bench(device)
+    return Process(partial(cuda_measure, device, gpu, l2))
 
 
 def _measured(
-    bench: "Bench", gpu: Gpu, l2: L2, output: Path, cases: Cases, limit_s: float | None
-) -> "Outcome":
-    """Measure the cases, with a bar on stderr where that is a terminal."""
-    from validation.measuring.loop import Run
+    device: Device, gpu: Gpu, l2: L2, output: Path, cases: Cases, limit_s: float | None
+) -> Outcome:
+    """Measure the cases; the file has each row before the next case begins."""
 
-    run = Run(bench=bench, gpu=gpu, l2=l2, path=output)
-    with _bar(cases.cases) as step:
-        return run.measure_all(cases, limit_s=limit_s, step=step)
+    def keep(case: Case, found: Measured) -> None:
+        row = case.row(gpu, l2, measured_us=found.measured_us, source=found.source)
+        add_row(output, row)
 
-
-@contextmanager
-def _bar(cases: Sequence[Case]) -> Iterator[Callable[[Case], None]]:
-    """A progress bar; told each case before it is measured."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-    )
-    quiet = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=quiet) as progress:
-        task = progress.add_task("", total=len(cases), completed=-1)
-
-        def step(case: Case) -> None:
-            progress.update(task, advance=1, description=case.kernel)
-
-        yield step
+    with telling(len(cases.cases), Rate(), TimeRemainingColumn(), every_s=LINES_S) as tell:
+        start = partial(_worker, device, gpu, l2)
+        return Run(start=start, keep=keep, tell=tell, limit_s=limit_s).measure_all(cases)
 
 
 def main() -> None:
     """Exit 0; 2 and one line for the user's mistake; 1 if a kernel failed; 130 if interrupted."""
-    status = 130
-    try:
-        status = measure.main(prog_name="python -m validation.measure", standalone_mode=False)
-    except (SpecError, click.ClickException) as error:
-        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        click.echo(f"measure: {' '.join(message.split())}", err=True)
-        status = 2
-    except click.Abort:
-        click.echo("measure: interrupted", err=True)
-    sys.exit(status)
+    run_command(measure, "measure")
 
 
 if __name__ == "__main__":

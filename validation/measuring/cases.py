@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from typing import Literal
@@ -20,8 +20,9 @@ L2 = Literal["warm", "cold"]
 
 #: A call predicted to take longer is left out.
 LONGEST_MS = 200.0
-#: Share of the GPU's memory that may be asked for, and what everything else takes there.
-USABLE, RESERVED_BYTES = 0.9, GB
+#: Share of the GPU's memory that may be asked for, and what everything else takes there: the CUDA
+#: contexts of seven processes, with half a GB each.
+USABLE, RESERVED_BYTES = 0.9, 4 * GB
 #: A quick run takes so many shapes of a kernel.
 QUICK_SHAPES = 12
 
@@ -45,9 +46,19 @@ class Case:
     launches: int
 
     @property
-    def mask(self) -> tuple[str, bool, bool]:
-        """What is checked once: phase, whether the mask is causal, whether it has a window."""
-        return self.phase, self.attention.causal, self.attention.window is not None
+    def checked_as(self) -> tuple[str, str, int, int, bool, bool]:
+        """All outputs are checked once for each of these: another one is compiled anew."""
+        attention = self.attention
+        masks = attention.causal, attention.window is not None
+        return (self.kernel, self.phase, attention.head_dim, attention.group_size, *masks)
+
+    def __str__(self) -> str:
+        """In words, without the kernel."""
+        attention, lengths = self.attention, self.attention.sequences[0]
+        return (
+            f"{self.phase}, {lengths.count} x {lengths.q_len} queries on {lengths.kv_len} keys, "
+            f"{attention.q_heads}/{attention.kv_heads} heads of {attention.head_dim}"
+        )
 
     def row(self, gpu: Gpu, l2: L2, *, measured_us: float = 1.0, source: str = "") -> MeasuredRow:
         """The row of a measurement."""
@@ -79,13 +90,27 @@ class Cases:
                 first.append(case)
         return Cases(cases=first, left_out=self.left_out)
 
-    def without(self, done: Iterable[MeasuredRow], gpu: Gpu, l2: L2) -> "Cases":
-        """Those that no row has measured yet."""
+    def without(self, done: Sequence[MeasuredRow], gpu: Gpu, l2: L2) -> "Cases":
+        """Those that no row has measured yet, in an order that leads to no dead end again.
+
+        A kernel without a row, where others have some, failed at its first shape: it comes after
+        the others. A kernel with rows may have failed at its next shape: the rest of its shapes is
+        shuffled by the number of its rows.
+        """
         known = {identity(row) for row in done}
-        new = [case for case in self.cases if identity(case.row(gpu, l2)) not in known]
-        there = Counter(case.kernel for case in self.cases) - Counter(case.kernel for case in new)
-        counts = {(kernel, "measured before"): count for kernel, count in there.items()}
-        return Cases(cases=new, left_out=self.left_out + Counter(counts))
+        rows = Counter(row.kernel for row in done)
+        left: dict[str, list[Case]] = {case.kernel: [] for case in self.cases}
+        there: Counter[tuple[str, str]] = Counter()
+        for case in self.cases:
+            if identity(case.row(gpu, l2)) in known:
+                there[case.kernel, "measured before"] += 1
+            else:
+                left[case.kernel].append(case)
+        for kernel in rows.keys() & left.keys():
+            random.Random(rows[kernel]).shuffle(left[kernel])
+        tried = _taking_turns([cases for kernel, cases in left.items() if rows[kernel]])
+        untried = _taking_turns([cases for kernel, cases in left.items() if not rows[kernel]])
+        return Cases(cases=[*tried, *untried], left_out=self.left_out + there)
 
 
 def identity(row: MeasuredRow) -> tuple[object, ...]:

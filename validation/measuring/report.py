@@ -10,7 +10,7 @@ from rich.text import Text
 from gpusim.report.table import render, table
 from gpusim.units import duration
 from validation.measuring.cases import L2, Case, Cases
-from validation.measuring.estimate import estimated_s
+from validation.measuring.estimate import START_S, estimated_s
 
 
 class Rate(ProgressColumn):
@@ -32,7 +32,7 @@ def plan_text(found: Cases, kernels: Sequence[str], l2: L2) -> str:
         shown = (duration(float(us)) for us in (times.min(), np.median(times), times.max()))
         rows.add_row(kernel, phase, str(len(cases)), *shown, minutes(estimated_s(cases, l2)))
     text = render(rows) if groups else ""
-    total = minutes(estimated_s(found.cases, l2))
+    total = minutes(START_S + estimated_s(found.cases, l2) if found.cases else 0)
     text += f"{len(found.cases)} rows, L2 {l2}, in about {total}; times of a call are predicted\n"
     return text + _left_out(found.left_out)
 

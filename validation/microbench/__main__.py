@@ -1,20 +1,26 @@
 """`python -m validation.microbench`: measure, show, and write a profile."""
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeElapsedColumn
 
 from gpusim.errors import SpecError, nearest, plain
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu
+from validation.command import run_command
+from validation.device import check_same_board, found_device, profile_name
+from validation.failure import reason
 from validation.microbench.benchmark import Benchmark, Reading
 from validation.microbench.catalogue import BENCHMARKS
-from validation.microbench.device import check_same_board, found_device, profile_name
 from validation.microbench.profile import profile_text, replaced
 from validation.microbench.table import plan_table, readings_table
+from validation.progress import telling
+
+#: Readings by the name of their benchmark.
+Found = dict[str, list[Reading]]
 
 
 def chosen(only: str | None) -> list[Benchmark]:
@@ -31,30 +37,43 @@ def chosen(only: str | None) -> list[Benchmark]:
     return [benchmark for name, benchmark in BENCHMARKS.items() if name in names]
 
 
-def measured(gpu: Gpu, benchmarks: list[Benchmark], *, quick: bool) -> dict[str, list[Reading]]:
-    """Run them one after another, with a bar on stderr."""
-    found = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=len(benchmarks))
+def measured(
+    gpu: Gpu, benchmarks: list[Benchmark], keep: Callable[[Found], None], *, quick: bool
+) -> tuple[Found, dict[str, str]]:
+    """Run them one after another; what those read that ended well, and why the others failed.
+
+    What was read so far is kept after each; readings that cannot be kept are a failure too.
+    """
+    found: Found = {}
+    failures = {}
+    with telling(len(benchmarks), TimeElapsedColumn()) as tell:
         for benchmark in benchmarks:
-            progress.update(task, description=benchmark.name)
-            found[benchmark.name] = benchmark.measure(gpu, quick)
-            progress.advance(task)
-    return found
+            tell.begin(benchmark.name)
+            try:
+                readings = benchmark.measure(gpu, quick)
+                keep({**found, benchmark.name: readings})
+            except Exception as error:
+                failures[benchmark.name] = reason(error)
+                tell.say(f"failed: {benchmark.name}: {failures[benchmark.name]}")
+            else:
+                found[benchmark.name] = readings
+    return found, failures
 
 
 def written(text: str, output: Path) -> None:
-    """Write a profile, and read it again as gpusim does.
+    """Write a profile, if gpusim takes it.
 
     Raises:
         SpecError: if it cannot be written, or gpusim does not take it.
     """
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / output.name
+        copy.write_text(text, encoding="utf-8")
+        load_gpu(copy)
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise SpecError(f"{output}: expected a file to write, found {error.strerror}") from error
-    load_gpu(output)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -70,37 +89,42 @@ def written(text: str, output: Path) -> None:
 @click.option("--quick", is_flag=True, help="Fewer sizes and repeats.")
 def microbench(
     only: str | None, name: str | None, output: Path | None, *, dry_run: bool, quick: bool
-) -> None:
-    """Measure what a GPU profile calls estimated or calibrated, on the CUDA GPU at hand."""
+) -> int:
+    """Measure what a GPU profile calls estimated or calibrated, on the CUDA GPU at hand.
+
+    The profile is written anew after each microbenchmark. Where one fails the others are measured
+    all the same, and the exit status is 1.
+    """
     benchmarks = chosen(only)
     if dry_run:
         if name is None:
             raise SpecError("--gpu: expected a name with --dry-run, found none")
         click.echo(plan_table(load_gpu(name), benchmarks, quick=quick), nl=False)
-        return
+        return 0
     device = found_device()
     base = name or profile_name(device.name)
     gpu = load_gpu(base)
     check_same_board(device, gpu)
-    output = output or Path(f"{gpu.name}_measured.yaml")
-    if not output.parent.is_dir():
-        raise SpecError(f"{output}: expected a file in a folder that exists")
-    found = measured(gpu, benchmarks, quick=quick)
+    path = output or Path(f"{gpu.name}_measured.yaml")
+    if not path.parent.is_dir():
+        raise SpecError(f"{path}: expected a file in a folder that exists")
+
+    def keep(found: Found) -> None:
+        if replaced(gpu, found):
+            written(profile_text(gpu, base, found, device), path)
+
+    found, failures = measured(gpu, benchmarks, keep, quick=quick)
     click.echo(readings_table(gpu, found), nl=False)
+    for benchmark, why in failures.items():
+        click.echo(f"failed: {benchmark}: {why}")
     if replaced(gpu, found):
-        written(profile_text(gpu, base, found, device), output)
-        click.echo(f"wrote {output}", err=True)
+        click.echo(f"wrote {path}", err=True)
+    return 1 if failures else 0
 
 
 def main() -> None:
-    """Exit 0; 2 and one line for the user's mistake."""
-    try:
-        status = microbench.main(prog_name="python -m validation.microbench", standalone_mode=False)
-    except (SpecError, click.ClickException) as error:
-        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        click.echo(f"microbench: {' '.join(message.split())}", err=True)
-        status = 2
-    sys.exit(status if isinstance(status, int) else 0)
+    """Exit 0; 1 if a microbenchmark failed; 2 and one line for the user's mistake."""
+    run_command(microbench, "microbench")
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def measure(gpu: Gpu, quick: bool) -> list[Reading]:
     """Rest, load, and ask nvidia-smi while the last launches are still queued."""
     import torch
 
-    from validation.microbench.device import smi
+    from validation.device import smi
 
     work = matrix_work(gpu, path(gpu), LOAD_TYPE)
     count = launches_in(gpu, quick)

@@ -8,8 +8,8 @@ import yaml
 
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import shipped
+from validation.device import Device
 from validation.microbench.benchmark import Reading
-from validation.microbench.device import Device
 
 #: Digits that a written number keeps.
 DIGITS = 4
@@ -38,6 +38,14 @@ def profile_text(
         node[key] = {
             "value": float(f"{reading.value:.{DIGITS}g}"),
             "kind": "measured",
-            "source": device.source(benchmark, reading.how),
+            "source": _source(device, benchmark, reading.how),
         }
     return yaml.safe_dump(document, sort_keys=False, width=98, allow_unicode=True)
+
+
+def _source(device: Device, benchmark: str, how: str) -> str:
+    """Where a number comes from, as profiles say it."""
+    return (
+        f"validation/microbench {benchmark}, {device.name}, driver {device.driver}, {device.day}, "
+        f"torch {device.torch}, triton {device.triton}: {how}"
+    )

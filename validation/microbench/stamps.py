@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpusim.units import NS_PER_US
+from validation.timing import WARM_UPS
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +21,6 @@ SM, FIRST_CLOCK, LAST_CLOCK, FIRST_NS, LAST_NS = range(5)
 
 #: Clocks that a stamped kernel should run: about 1 ms, a thousand ticks of the slowest ns timer.
 CLOCKS = 2e6
-WARM_UPS = 3
 
 
 def clock_mhz(stamps: Stamps) -> float:

@@ -35,13 +35,6 @@ class Device:
     torch: str
     triton: str
 
-    def source(self, benchmark: str, how: str) -> str:
-        """Where a number comes from, as profiles say it."""
-        return (
-            f"validation/microbench {benchmark}, {self.name}, driver {self.driver}, {self.day}, "
-            f"torch {self.torch}, triton {self.triton}: {how}"
-        )
-
 
 def profile_name(device_name: str) -> str:
     """The shipped profile of a board.
