@@ -114,6 +114,16 @@ def _varlen_split_kv(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
     return (forward_launch(attention, tile, name="flash_fwd_splitkv", packed=1),)
 
 
+def _ragged_prefill(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
+    """SGLang's FlashInfer prefill: prompts without a prefix attend to their own K and V, in 16 bit.
+
+    What the cache holds is read only where there is more of it (SGLang `flashinfer_backend.py`).
+    """
+    own = all(s.q_len == s.kv_len for s in attention.sequences)
+    seen = attention.model_copy(update={"kv_dtype": None}) if own else attention
+    return custom("batch_prefill", seen, gpu, kernels.flashinfer_prefill(seen, gpu))
+
+
 def _flash3(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
     """FlashAttention-3, in FP8 if the problem is."""
     build = flash3_fp8 if attention.dtype == "fp8" else flash3
@@ -185,7 +195,7 @@ IMPLEMENTATIONS = {
         cache_write=vllm_cache_write,
     ),
     "sglang_flashinfer": Implementation(
-        prefill=_kernel("batch_prefill", kernels.flashinfer_prefill),
+        prefill=_ragged_prefill,
         decode=_kernel("batch_decode", kernels.flashinfer_decode),
         page_size=1,
         cache_write=sglang_cache_write,

@@ -114,7 +114,8 @@ def attention_step(
         Part("scale", {Pipe.FP32: 3 * scores + tile.block_m * dv}),
         Part("pv", pv),
     )
-    times = readers - 1 if tile.converts_per_warp else 1
+    steps = 2 if matrix_dtype == "bf16" else 1  # there is an instruction to FP16 only
+    times = steps * (readers - 1) if tile.converts_per_warp else 1
     unpack = Part("unpack", {Pipe.CONVERT: float(times * n * (d + dv))})
     return Step(
         tracks=((unpack, *track) if kv_element_bytes < e else track,),
