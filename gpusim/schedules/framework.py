@@ -12,6 +12,8 @@ from gpusim.units import ceil_div
 REGISTERS = 32
 #: Bytes that a lane moves at once, and threads of a plain copy's CTA.
 LANE_BYTES, COPY_THREADS = 16, 128
+#: Loads of a thread of a plain copy that are under way at once: all that it makes.
+PLAIN_LOADS = 4
 #: Rounds of a copy loop whose loads are under way at once: on H100 a warp moves a KB of each of K
 #: and V in 0.1 us, which takes about eight.
 UNROLLED = 8
@@ -93,11 +95,11 @@ def output_copy(attention: Attention, index: int) -> Launch:
 
 def _plain_copy(attention: Attention, dim: int, name: str, names: tuple[str, str]) -> Launch:
     total = _tokens(attention) * attention.q_heads * dim * attention.element_bytes
-    size = min(total, 4 * COPY_THREADS * LANE_BYTES)
+    size = min(total, PLAIN_LOADS * COPY_THREADS * LANE_BYTES)
     copy = _copy(
         name, ceil_div(total, size), (size, size), names=names, threads=COPY_THREADS, loads=1
     )
-    return replace(copy, plain=True)
+    return replace(copy, plain=True, step=replace(copy.step, stages=PLAIN_LOADS))
 
 
 def _tokens(attention: Attention) -> int:

@@ -140,7 +140,7 @@ def _own(
 #: framework version take longer than their kernels. Calibrated on aiconfigurator rows of SGLang
 #: 0.5.10 (A100) and 0.5.14 (H100), vLLM 0.14.0 (A100) and 0.24.0 (L40S) with FlashAttention-2 and
 #: Triton, vLLM with FlashAttention-3 (H100), FlashInfer in vLLM 0.24.0 and in SGLang (L40S).
-SGLANG_US, VLLM_US, VLLM_FA3_US, VLLM_FLASHINFER_US, SGLANG_FLASHINFER_US = 0.9, 1.1, 3.6, 4.5, 1.5
+SGLANG_US, VLLM_US, VLLM_FA3_US, VLLM_FLASHINFER_US, SGLANG_FLASHINFER_US = 0.9, 1.3, 3.6, 4.5, 1.5
 
 IMPLEMENTATIONS = {
     "flash_attn_2": Implementation(
