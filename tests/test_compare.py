@@ -94,6 +94,37 @@ def test_every_schedule_that_applies_takes_part(cli: Cli) -> None:
     assert not ran & skipped
 
 
+def test_a_line_of_what_was_left_out_names_the_schedule_once(cli: Cli, tmp_path: Path) -> None:
+    text = "{name: x, gpus: [a100_sxm_80gb], schedules: [flash2, {name: gpusim_triton_flash3}],"
+    text += " attention: {q_heads: 8, kv_heads: 8, head_dim: 128},"
+    text += " sequences: [{q_len: 1, kv_len: 1024}]}"
+    (tmp_path / "x.yaml").write_text(text.replace("[flash2", "[{name: flash2}"))
+    lines = cli("compare", "x.yaml", "--engine", "analytic").err.splitlines()
+    name = "gpusim_triton_flash3"
+    assert (
+        f"left out: a100_sxm_80gb, {name}: expected a GPU with warpgroup instructions, found"
+        in (lines[0])
+    )
+    for line in lines:
+        schedule = line.split(", ")[1].split(":")[0]
+        assert line.count(schedule) == 1
+        assert "schedule " not in line
+
+
+def test_an_option_of_a_schedule_without_options_is_refused_as_such(
+    cli: Cli, tmp_path: Path
+) -> None:
+    text = "{name: x, schedules: [{name: gpusim_triton_flash2_split_kv, num_splits: 4}],"
+    text += " attention: {q_heads: 8, kv_heads: 8, head_dim: 128},"
+    text += " sequences: [{q_len: 1, kv_len: 1024}]}"
+    (tmp_path / "x.yaml").write_text(text)
+    for command in ("compare", "simulate"):
+        outcome = cli(command, "x.yaml")
+        assert (outcome.code, outcome.out) == (2, "")
+        where = "x.yaml: schedules[0].num_splits"
+        assert outcome.err == f"gpusim: {where}: expected no options, the schedule takes none\n"
+
+
 @pytest.mark.parametrize("engine", ["sim", "analytic"])
 def test_the_numbers_are_those_of_simulate(engine: str, cli: Cli) -> None:
     arguments = ("--gpu", "h100_sxm", "--engine", engine)

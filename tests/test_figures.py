@@ -11,6 +11,8 @@ from conftest import Cli
 from gpusim.errors import SpecError
 from gpusim.report.figures import COLOURS, FORMATS, MARKERS, look
 from gpusim.report.validate_figure import MAX_SERIES, MAX_VECTOR_POINTS, OTHERS, validation_figure
+from gpusim.schedules.catalogue import SCHEDULES
+from gpusim.schedules.implementations import IMPLEMENTATIONS
 from gpusim.study import validate as study
 
 ROWS = """gpu,kernel,phase,batch,q_len,kv_len,q_heads,kv_heads,head_dim,dtype,kv_dtype,causal,\
@@ -132,6 +134,52 @@ def test_errors_beyond_the_axis_are_counted(monkeypatch: pytest.MonkeyPatch) -> 
 def test_names_of_the_users_are_not_formulas(monkeypatch: pytest.MonkeyPatch) -> None:
     row = _row("flash2", 10, 0.1, phase="$\\frac{")
     assert "flash2, $\\\\frac{" in _texts(monkeypatch, [row], title="$x_{")
+
+
+@pytest.mark.parametrize("phases", [("prefill", "decode"), ("W" * 24, "M" * 24)])
+def test_the_legend_fits_whatever_the_names(
+    phases: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All kernels that measured rows can have, in turn, as many as have a look of their own."""
+    names = sorted((*SCHEDULES, *IMPLEMENTATIONS), key=len, reverse=True)
+    for first in range(0, len(names), MAX_SERIES // 2):
+        kernels = names[first : first + MAX_SERIES // 2 + 1]
+        rows = [_row(kernel, 10, 0.1, phase) for kernel in kernels for phase in phases]
+        (figure,) = _figures(monkeypatch, rows)
+        (legend,), (low, high) = figure.legends, (0, figure.bbox.width)
+        box = legend.get_window_extent()
+        assert low <= box.x0 < box.x1 <= high
+        assert 0 <= box.y0 < box.y1 < min(axes.bbox.y0 for axes in figure.axes)
+
+
+def test_short_names_stand_in_four_columns_and_the_panels_keep_their_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    short = [_row(f"k{n}", 10, 0.1) for n in range(MAX_SERIES)]
+    long = [_row(f"{'k' * 40}{n}", 10, 0.1) for n in range(MAX_SERIES)]
+    (few,), (many,) = _figures(monkeypatch, short), _figures(monkeypatch, long)
+    assert few.get_size_inches().tolist() == [7.2, 3.8]
+    assert len({round(text.get_window_extent().x0) for text in few.legends[0].get_texts()}) == 4
+    assert many.get_size_inches()[0] == 7.2
+    assert many.axes[1].bbox.height == pytest.approx(few.axes[1].bbox.height, rel=0.1)
+
+
+def _figures(monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]]) -> list[Any]:
+    """The figure of these rows, as it is when it is saved."""
+    from matplotlib.figure import Figure
+
+    found: list[Any] = []
+    save = Figure.savefig
+
+    def watched(figure: Figure, *args: Any, **options: Any) -> None:
+        save(figure, *args, **options)
+        found.append(figure)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Figure, "savefig", watched)
+        statistics = {"rows": len(rows), "median_ape": 0.0789, "p90_ape": 0.3}
+        validation_figure(rows, statistics, [(10.0, 0.1)], title="rows.csv", form="png")
+    return found
 
 
 def _texts(

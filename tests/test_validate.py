@@ -52,6 +52,19 @@ def test_published_anchors_are_predicted_within_a_fifth(tmp_path: Path) -> None:
         (("101.7", "-3"), "line 2, column measured_us: expected microseconds, more than 0, found"),
         (("101.7", "nan"), "line 2, column measured_us: expected microseconds"),
         (("4096", "4k"), "line 2, column kv_len: expected an integer, found '4k'"),
+        (
+            ("4096", "1000000000000"),
+            "line 2, column kv_len: expected an integer from 1 to 16777216, found '1000000000000'",
+        ),
+        (("4096", "-1"), "line 2, column kv_len: expected an integer from 1 to 16777216, found"),
+        (("4096", "9" * 5000), "line 2, column kv_len: expected an integer, found '9999"),
+        (("64,warm", "-1,warm"), "line 2, column page_size: expected an integer from 1 to 65536,"),
+        (("128", "8192"), "line 2, column head_dim: expected an integer from 8 to 512, found"),
+        (("128", "100"), "line 2: head_dim: expected a multiple of 8, found 100"),
+        (("decode,1,", "decode,0,"), "line 2, column batch: expected an integer from 1 to 1048576"),
+        (("decode,1,", "decode,1000000000,"), "line 2, column batch: expected an integer from 1"),
+        (("1,4096", "5000,4096"), "line 2: kv_len: expected at least q_len (5000) under a causal"),
+        (("decode,1,1,", "decode,1048576,4096,"), "line 2: batch: expected at most 2147483648"),
         ((",8,8,", ",8,,"), "line 2, column kv_heads: expected an integer, found none"),
         ((",8,8,", ",8,3,"), "line 2: kv_heads: expected a divisor of q_heads (8), found 3"),
         (("a100_sxm_80gb", "a100"), "line 2, column gpu: a100: expected a GPU name"),
@@ -60,6 +73,14 @@ def test_published_anchors_are_predicted_within_a_fifth(tmp_path: Path) -> None:
         (("warm", "hot"), "line 2, column l2: expected warm or cold, found 'hot'"),
         (("bf16", "bf61"), "line 2: dtype: expected"),
         (("64,warm", "64"), "line 2: expected 17 values, found 16"),
+        ((GOOD, GOOD.replace(",", ";")), "line 2: expected CSV with commas, found 'a100_sxm_80gb;"),
+        ((HEADER, HEADER.replace(",", ";")), "line 1: expected CSV with commas, found 'gpu;kernel"),
+        ((HEADER, HEADER.replace(",", "\t")), "line 1: expected CSV with commas, found 'gpu\\tker"),
+        (("decode", '"decode'), "line 2: expected CSV with commas, found a quote that is not"),
+        (
+            ("decode", '"de"code'),
+            "line 2: expected CSV with commas, found: ',' expected after '\"'",
+        ),
         (("page_size,", "page,"), "line 1, column page: expected a known column"),
         (("window,", ""), "line 1: expected the column window, found none"),
         (("window,", "q_len,"), "line 1, column q_len: expected once, found twice"),
@@ -74,6 +95,34 @@ def test_a_malformed_file_is_refused_with_line_and_column(
     assert (outcome.code, outcome.out) == (2, "")
     assert f"rows.csv: {message}" in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "byte"),
+    [
+        (f"{HEADER}\n{GOOD}\n{GOOD}\xb5\n".encode("latin-1"), 3, "0xb5"),
+        (f"\ufeff{HEADER}\r\n".encode() + GOOD.encode() + b"\xff", 2, "0xff"),
+        (HEADER.encode("utf-16"), 1, "0xff"),
+    ],
+)
+def test_a_byte_that_is_not_utf8_is_refused_with_its_line(
+    content: bytes, line: int, byte: str, tmp_path: Path, cli: Cli
+) -> None:
+    (tmp_path / "rows.csv").write_bytes(content)
+    outcome = cli("validate", "rows.csv")
+    said = f"gpusim: rows.csv: line {line}: expected UTF-8, found the byte {byte}\n"
+    assert (outcome.code, outcome.out, outcome.err) == (2, "", said)
+
+
+def test_a_quote_is_missed_where_its_line_begins(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.csv", GOOD, "", GOOD.replace("decode", '"decode'), GOOD, GOOD)
+    with pytest.raises(SpecError, match="line 4: expected CSV with commas"):
+        read_measured(path)
+
+
+def test_blanks_around_names_and_values_do_not_matter(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.csv", GOOD.replace(",", " , "), header=HEADER.replace(",", ", "))
+    assert read_measured(path) == read_measured(_write(tmp_path / "b.csv", GOOD))
 
 
 @pytest.mark.parametrize("text", ["", f"{HEADER}\n", f"{HEADER}\n\n"])
@@ -163,6 +212,22 @@ def test_a_sample_is_drawn_by_its_seed_and_workers_keep_the_order(tmp_path: Path
     first = drawn(sample=9, seed=1, workers=1)
     assert first == drawn(sample=9, seed=1, workers=1) == sorted(first)
     assert (len(first), first == drawn(sample=9, seed=2, workers=1)) == (9, False)
+
+
+def test_the_help_tells_what_the_command_does(cli: Cli, tmp_path: Path) -> None:
+    text = " ".join(cli("validate", "--help").out.split())
+    assert "Without a source, the message of the error names all datasets." in text
+    alone = cli("validate")
+    assert (alone.code, alone.out, alone.err.count("\n")) == (2, "", 1)
+    assert "known: published, triton:GPU" in alone.err
+    assert "The statistics always go to standard output" in text
+    assert "--output FILE Also write each row with its prediction to this file, as CSV." in text
+    assert "instead of standard output" not in text
+    assert "instead of standard output" in cli("compare", "--help").out
+    _write(tmp_path / "rows.csv", GOOD)
+    command = ("validate", "rows.csv", "--engine", "analytic")
+    assert cli(*command, "--output", "out.csv").out == cli(*command).out != ""
+    assert (tmp_path / "out.csv").read_text(encoding="utf-8").count("\n") == 2
 
 
 @pytest.mark.parametrize("source", ["nothing.csv", "nothing"])

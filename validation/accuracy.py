@@ -24,6 +24,7 @@ from gpusim.study import aiconfigurator
 from gpusim.study.datasets import PUBLISHED, measured
 from gpusim.study.predict_row import Prediction
 from gpusim.study.validate import Validation, read_sources, validate
+from validation.command import run_command
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- accuracy -->\n", "<!-- end of accuracy -->\n"
@@ -240,4 +241,4 @@ def main(sample: int, engine: str, workers: int, *, write: bool) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main, "accuracy")

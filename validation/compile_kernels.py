@@ -6,29 +6,34 @@ loop is the innermost one with matrix instructions; of several, the one with the
 for each of those, which is the one that does not mask. A kernel that has none is counted whole.
 """
 
-import sys
+import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import triton
 from rich.console import Console
 from rich.progress import track
 
+from gpusim.cli.options import output_option
 from gpusim.cli.output import emit
-from gpusim.errors import SpecError
-from validation.configurations import FAMILIES, Configuration, configurations
-from validation.cubin import read_cubin
-from validation.offline import TARGETS, Compiled, compiled
+from gpusim.errors import SpecError, plain
+from validation.command import run_command
 from validation.sass import Instruction, Mix, innermost, whole
+
+if TYPE_CHECKING:
+    from validation.configurations import Configuration
+    from validation.offline import Compiled
 
 WARP = 32
 
 
-def compile_rows(configuration: Configuration) -> Iterator[dict[str, Any]]:
+def compile_rows(configuration: "Configuration") -> Iterator[dict[str, Any]]:
     """Compile a configuration: a row for each kernel that its wrapper launches."""
+    from validation.offline import compiled
+
     with compiled(configuration.arch) as launches:
         try:
             configuration.launch()
@@ -39,7 +44,11 @@ def compile_rows(configuration: Configuration) -> Iterator[dict[str, Any]]:
         yield _row(configuration, launch)
 
 
-def _row(configuration: Configuration, launch: Compiled) -> dict[str, Any]:
+def _row(configuration: "Configuration", launch: "Compiled") -> dict[str, Any]:
+    import triton
+
+    from validation.cubin import read_cubin
+
     attention, metadata = configuration.attention, launch.binary.metadata
     cubin = read_cubin(launch.binary.asm["cubin"])
     loops = _main_loops(cubin.code, configuration.consumers)
@@ -81,36 +90,7 @@ def _main_loops(code: Sequence[Instruction], consumers: int) -> list[Mix]:
     return sorted(loops, key=lambda x: x.instructions / x.tensor)[:consumers] or [whole(code)]
 
 
-@click.command()
-@click.option("--output", type=click.Path(path_type=Path), help="Write there, whole or not at all.")
-@click.option("--arch", "archs", multiple=True, type=click.Choice(list(TARGETS)))
-@click.option(
-    "--kernel",
-    "schedules",
-    multiple=True,
-    type=click.Choice([family.schedule for family in FAMILIES]),
-    help="Only the kernels of this schedule.",
-)
-def main(output: Path | None, archs: tuple[str, ...], schedules: tuple[str, ...]) -> None:
-    """Compile the project's kernels without a GPU, and write what came out as CSV."""
-    started = time.monotonic()
-    chosen = [
-        c
-        for c in configurations()
-        if c.arch in (archs or TARGETS) and (not schedules or c.schedule in schedules)
-    ]
-    rows = table(chosen, console=Console(stderr=True))
-    try:
-        emit(rows, str, style="csv", output=output)
-    except SpecError as error:
-        click.echo(f"compile_kernels: {error}", err=True)
-        sys.exit(2)
-    made = f"{len(rows)} kernels of {len(chosen)} configurations"
-    seconds = time.monotonic() - started
-    click.echo(f"Triton {triton.__version__}: {made}, {seconds:.0f} s", err=True)
-
-
-def table(chosen: Sequence[Configuration], *, console: Console) -> list[dict[str, Any]]:
+def table(chosen: Sequence["Configuration"], *, console: Console) -> list[dict[str, Any]]:
     """All rows in order of their columns; kernels that several configurations share stand once."""
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     quiet = not console.is_terminal
@@ -118,6 +98,84 @@ def table(chosen: Sequence[Configuration], *, console: Console) -> list[dict[str
         for row in compile_rows(configuration):
             found[tuple((isinstance(value, str), value) for value in row.values())] = row
     return [found[key] for key in sorted(found)]
+
+
+def chosen(archs: Sequence[str], schedules: Sequence[str]) -> "list[Configuration]":
+    """The configurations of some architectures and schedules, of all where none are given.
+
+    Raises:
+        SpecError: for an unknown one, or if nothing is to be compiled for them.
+    """
+    from validation.configurations import FAMILIES, configurations
+    from validation.offline import TARGETS
+
+    _check("--arch", archs, TARGETS)
+    _check("--kernel", schedules, [family.schedule for family in FAMILIES])
+    of_schedules = [c for c in configurations() if not schedules or c.schedule in schedules]
+    found = [c for c in of_schedules if not archs or c.arch in archs]
+    if not found:
+        known = ", ".join(sorted({c.arch for c in of_schedules}))
+        raise SpecError(
+            f"--arch: expected an architecture that {', '.join(schedules)} is compiled for"
+            f" ({known}), found {', '.join(archs)}"
+        )
+    return found
+
+
+def _check(option: str, names: Iterable[str], known: Iterable[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise SpecError(f"{option}: expected one of {', '.join(known)}, found {plain(name)}")
+
+
+def _check_compiler() -> None:
+    """Refuse to begin where nothing can be compiled.
+
+    Raises:
+        SpecError: if Torch or Triton is missing, or Triton is told to interpret.
+    """
+    if missing := [name for name in ("torch", "triton") if find_spec(name) is None]:
+        raise SpecError(
+            f"expected Torch and Triton, found no {missing[0]}; pip install 'gpusim[triton]'"
+        )
+    if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
+        raise SpecError("TRITON_INTERPRET: expected it unset: what is interpreted is not compiled")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--arch", "archs", multiple=True, metavar="NAME", help="Only for this one, such as sm_90."
+)
+@click.option(
+    "--kernel",
+    "schedules",
+    multiple=True,
+    metavar="NAME",
+    help="Only the kernels of this schedule, such as flash2.",
+)
+@output_option
+def compile_kernels(
+    archs: tuple[str, ...], schedules: tuple[str, ...], output: Path | None
+) -> None:
+    """Compile the project's kernels without a GPU, and write what came out as CSV.
+
+    Both --arch and --kernel may be repeated.
+    """
+    _check_compiler()
+    import triton
+
+    started = time.monotonic()
+    configurations = chosen(archs, schedules)
+    rows = table(configurations, console=Console(stderr=True))
+    emit(rows, str, style="csv", output=output)
+    made = f"{len(rows)} kernels of {len(configurations)} configurations"
+    seconds = time.monotonic() - started
+    click.echo(f"Triton {triton.__version__}: {made}, {seconds:.0f} s", err=True)
+
+
+def main() -> None:
+    """Exit 0; 2 and one line for the user's mistake."""
+    run_command(compile_kernels, "compile_kernels")
 
 
 if __name__ == "__main__":

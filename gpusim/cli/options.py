@@ -33,18 +33,18 @@ def engine_option(command: F) -> F:
     )(command)
 
 
-def output_option(command: F) -> F:
+def output_option(command: F, *, says: str = "Write to this file instead of standard output.") -> F:
     """Add `--output` to a command."""
     return click.option(
         "--output",
         type=click.Path(dir_okay=False, path_type=Path),
         callback=_in_a_folder,
-        help="Write to this file instead of standard output.",
+        help=says,
     )(command)
 
 
-def output_options(command: F) -> F:
-    """Add `--format` and `--output` to a command."""
+def format_option(command: F) -> F:
+    """Add `--format` to a command."""
     return click.option(
         "--format",
         "style",
@@ -52,7 +52,12 @@ def output_options(command: F) -> F:
         default="table",
         show_default=True,
         help="How to print the result.",
-    )(output_option(command))
+    )(command)
+
+
+def output_options(command: F) -> F:
+    """Add `--format` and `--output` to a command."""
+    return format_option(output_option(command))
 
 
 def plot_option(command: F) -> F:

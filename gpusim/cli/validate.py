@@ -4,11 +4,12 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
 
-from gpusim.cli.options import engine_option, output_options, plot_option
+from gpusim.cli.options import engine_option, format_option, output_option, plot_option
 from gpusim.cli.output import emit, flat, not_an_input, write, write_file
 from gpusim.errors import SpecError, plain
 
@@ -27,7 +28,8 @@ MAX_NAMES, MAX_NAME = 3, 60
     "--workers", type=click.IntRange(1, 256), help="Processes; default: one for each CPU."
 )
 @plot_option
-@output_options
+@format_option
+@partial(output_option, says="Also write each row with its prediction to this file, as CSV.")
 def validate(
     sources: tuple[str, ...],
     engine: str,
@@ -43,11 +45,10 @@ def validate(
     A source is a CSV of measured rows or a dataset: `published` (papers and pages), `triton:GPU`
     (this project's own kernels on a GPU), or `aiconfigurator:SYSTEM/FRAMEWORK` (serving
     frameworks, such as aiconfigurator:a100_sxm/vllm; pip install 'gpusim[measurements]'). Without a
-    source, all datasets are listed. Times are predicted under the clocks of a benchmark.
-    A roofline, useful FLOP at peak or compulsory bytes at peak, stands beside the model.
+    source, the message of the error names all datasets. Times are predicted under the clocks of a
+    benchmark. A roofline, useful FLOP at peak or compulsory bytes at peak, stands beside the model.
 
-    The statistics go to standard output; --output writes each row with its prediction as CSV,
-    --plot draws these rows.
+    The statistics always go to standard output; --output and --plot are for the rows behind them.
     """
     from gpusim.report.validate import validation_table
     from gpusim.report.validate_figure import validation_figure

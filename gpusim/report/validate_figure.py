@@ -19,6 +19,11 @@ BAND = 0.2
 #: Series with a colour of their own; the kernels and phases with fewest rows share one.
 MAX_SERIES = 12
 OTHERS = "others"
+#: The legend has at most so many columns, and fewer where its names are long. The panels keep their
+#: size: the figure is the higher, by inches, for each row of the legend above the fourth.
+MAX_COLUMNS, FREE_ROWS, ROW_HEIGHT = 4, 4, 0.15
+#: Share of the figure's width that the legend may take: text is wider at some resolutions.
+LEGEND_WIDTH = 0.98
 #: From so many points on, vector formats hold them as a picture.
 MAX_VECTOR_POINTS = 2000
 #: Of so many, a part of each series is drawn in turn, so that the last does not hide the others.
@@ -143,10 +148,17 @@ def _draw_legend(figure: "Figure", names: Sequence[str], *, with_trend: bool) ->
     handles.append(Patch(label=f"within {100 * BAND:.0f}%", **_BAND_LOOK))
     if with_trend:
         handles.append(Line2D([], [], color="black", marker="o", markersize=2.5, label="median"))
-    columns = ceil_div(len(handles), ceil_div(len(handles), 4))
-    legend = figure.legend(handles=handles, loc="outside lower center", ncols=columns)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    for most in range(MAX_COLUMNS, 0, -1):
+        rows = ceil_div(len(handles), most)
+        columns = ceil_div(len(handles), rows)
+        legend = figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+        if most == 1 or legend.get_window_extent().width <= LEGEND_WIDTH * figure.bbox.width:
+            break
+        legend.remove()
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + ROW_HEIGHT * max(0, rows - FREE_ROWS))
 
 
 def _summary(statistics: Mapping[str, Any]) -> str:

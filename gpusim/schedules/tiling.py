@@ -47,6 +47,8 @@ def tiling_for(options: dict[str, Any], allowed: frozenset[str], where: str) -> 
         SpecError: for an option that the schedule does not have, or a bad value.
     """
     for name in options:
+        if not allowed:
+            raise SpecError(f"{where}.{plain(name)}: expected no options, the schedule takes none")
         if name not in allowed:
             hint = nearest(name, allowed) or f"; known: {', '.join(sorted(allowed))}"
             raise SpecError(f"{where}.{plain(name)}: expected an option of the schedule{hint}")

@@ -1,14 +1,17 @@
 """Reads CSV files of measured rows, strictly: mistakes name file, line and column."""
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from gpusim.errors import SpecError, excerpt, nearest, plain
 from gpusim.schedules.catalogue import check_choice
+from gpusim.spec.attention import Attention
 from gpusim.spec.load import load_gpu
 from gpusim.study.measured import (
     COLUMNS,
@@ -21,7 +24,7 @@ from gpusim.study.measured import (
 )
 
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
-_INTEGER = re.compile(r"[0-9]{1,12}(\.0+)?")
+_INTEGER = re.compile(r"(-?[0-9]{1,4000})(\.0+)?")  # Python reads no more than 4300 digits
 
 
 def read_measured(path: Path) -> list[MeasuredRow]:
@@ -30,44 +33,67 @@ def read_measured(path: Path) -> list[MeasuredRow]:
     Raises:
         SpecError: naming file, line and column, for whatever is missing, unknown or malformed.
     """
+    lines = _lines(path)
+    header, where = next(lines, ([], ""))
+    if not header:
+        raise SpecError(f"{path}: expected a header and rows, found an empty file")
+    _check_header(header, where)
+    rows = [_row(_named(header, cells, where), where) for cells, where in lines]
+    if not rows:
+        raise SpecError(f"{path}: expected rows after the header, found none")
+    return rows
+
+
+def _lines(path: Path) -> Iterator[tuple[list[str], str]]:
+    """The stripped cells of each line that is not blank, and where it begins."""
+    reader = csv.reader(io.StringIO(_text_of(path), newline=""), strict=True)
+    where = f"{path}: line 1"
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(_rows(path, csv.reader(file, strict=True)))
+        for raw in reader:
+            cells = [cell.strip() for cell in raw]
+            if cells not in ([], [""]):
+                yield cells, where
+            where = f"{path}: line {reader.line_num + 1}"
+    except csv.Error as error:
+        open_quote = str(error) == "unexpected end of data"
+        found = " a quote that is not closed" if open_quote else f": {error}"
+        raise SpecError(f"{where}: expected CSV with commas, found{found}") from error
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise SpecError(f"{path}: expected a readable file, found: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SpecError(f"{path}: expected CSV in UTF-8, found: {error}") from error
+    except UnicodeDecodeError as error:
+        line = len((error.object[: error.start] + b"x").splitlines())
+        byte = error.object[error.start]
+        raise SpecError(
+            f"{path}: line {line}: expected UTF-8, found the byte 0x{byte:02x}"
+        ) from error
 
 
-def _rows(path: Path, reader: Any) -> Iterator[MeasuredRow]:
-    header = next(reader, None)
-    if header is None:
-        raise SpecError(f"{path}: expected a header and rows, found an empty file")
-    _check_header(path, header)
-    found = False
-    for cells in reader:
-        if not cells:
-            continue
-        where = f"{path}: line {reader.line_num}"
-        if len(cells) != len(header):
-            raise SpecError(f"{where}: expected {len(header)} values, found {len(cells)}")
-        yield _row(dict(zip(header, (c.strip() for c in cells), strict=True)), where)
-        found = True
-    if not found:
-        raise SpecError(f"{path}: expected rows after the header, found none")
+def _named(header: list[str], cells: list[str], where: str) -> dict[str, str]:
+    if len(cells) == 1:
+        raise SpecError(f"{where}: expected CSV with commas, found {excerpt(cells[0])}")
+    if len(cells) != len(header):
+        raise SpecError(f"{where}: expected {len(header)} values, found {len(cells)}")
+    return dict(zip(header, cells, strict=True))
 
 
-def _check_header(path: Path, header: list[str]) -> None:
+def _check_header(header: list[str], where: str) -> None:
+    if len(header) == 1:
+        raise SpecError(f"{where}: expected CSV with commas, found {excerpt(header[0])}")
     known = (*COLUMNS, *MAY_LACK)
     for index, name in enumerate(header):
-        where = f"{path}: line 1, column {plain(name) or index + 1}"
+        column = f"{where}, column {plain(name) or index + 1}"
         if name not in known:
-            raise SpecError(f"{where}: expected a known column{nearest(name, known)}")
+            raise SpecError(f"{column}: expected a known column{nearest(name, known)}")
         if name in header[:index]:
-            raise SpecError(f"{where}: expected once, found twice")
+            raise SpecError(f"{column}: expected once, found twice")
     missing = [name for name in COLUMNS if name not in header]
     if missing:
-        raise SpecError(f"{path}: line 1: expected the column {missing[0]}, found none")
+        raise SpecError(f"{where}: expected the column {missing[0]}, found none")
 
 
 def _row(cells: Mapping[str, str], where: str) -> MeasuredRow:
@@ -77,16 +103,24 @@ def _row(cells: Mapping[str, str], where: str) -> MeasuredRow:
             values[name] = _value(name, cell)
         except SpecError as error:
             raise SpecError(f"{where}, column {name}: {error}") from error
-    attention = attention_of(values, where)
+    attention = _attention(values, where)
     texts = {name: values[name] for name in (*TEXTS, "l2", "measured_us")}
     return MeasuredRow(attention=attention, **texts)
 
 
+def _attention(values: Mapping[str, Any], where: str) -> Attention:
+    """The problem of a row; the paths in mistakes are columns."""
+    try:
+        return attention_of(values, where)
+    except SpecError as error:
+        text = str(error).removeprefix(f"{where}: ").removeprefix("sequences[0].")
+        text = re.sub("^sequences:", "batch:", text)
+        raise SpecError(f"{where}: {text}") from error
+
+
 def _value(name: str, cell: str) -> Any:
     if name in (*COUNTS, *OPTIONAL_COUNTS):
-        if not cell and name in OPTIONAL_COUNTS:
-            return None
-        return _expect("an integer", cell, int(float(cell)) if _INTEGER.fullmatch(cell) else None)
+        return _count(name, cell)
     if name == "measured_us":
         return _expect("microseconds, more than 0", cell, _positive(cell))
     if name == "causal":
@@ -94,6 +128,31 @@ def _value(name: str, cell: str) -> Any:
     if name == "l2":
         return _expect("warm or cold", cell, cell if cell in ("warm", "cold") else None)
     return _text(name, cell)
+
+
+def _count(name: str, cell: str) -> int | None:
+    """An integer in the range of the column; an optional one may also be empty or 0, for none."""
+    optional = name in OPTIONAL_COUNTS
+    if optional and not cell:
+        return None
+    written = _INTEGER.fullmatch(cell)
+    number = _expect("an integer", cell, int(written[1]) if written else None)
+    if optional and number == 0:
+        return None
+    least, most = _ranges()[name]
+    inside = least <= number <= most
+    return int(_expect(f"an integer from {least} to {most}", cell, number if inside else None))
+
+
+@cache
+def _ranges() -> dict[str, tuple[int, int]]:
+    """Least and greatest integer of each column of counts, as the problem has them."""
+    schema = Attention.model_json_schema()
+    sequence = schema["$defs"]["Sequence"]["properties"]
+    fields = schema["properties"] | sequence | {"batch": sequence["count"]}
+    kinds = {name: fields[name] for name in (*COUNTS, *OPTIONAL_COUNTS)}
+    integers = {name: kind.get("anyOf", [kind])[0] for name, kind in kinds.items()}
+    return {name: (kind["minimum"], kind["maximum"]) for name, kind in integers.items()}
 
 
 def _text(name: str, cell: str) -> str | None:

@@ -71,7 +71,8 @@ def predict(
         except SpecError as error:
             if strict:
                 raise
-            run.skipped.append(f"{gpu.name}, {choice.name}: {error}")
+            reason = str(error).removeprefix(f"schedule {choice.name}: ")
+            run.skipped.append(f"{gpu.name}, {choice.name}: {reason}")
         else:
             run.results.append(result)
             run.notes.extend(_notes(result, gpu))
