@@ -33,19 +33,22 @@ def predict_row(row: MeasuredRow, engine: str) -> Prediction | str:
     """The prediction of a row, or why there is none.
 
     Under the clocks of a benchmark; for the share of the timed calls that runs after the power
-    limit has begun to act, under steady clocks.
+    limit has begun to act, slower by as much as steady clocks slow the closed form.
     """
     gpu = load_gpu(row.gpu)
-    predict = partial(simulate, row.attention, gpu, row.kernel, engine, l2=row.l2)
+    predict = partial(simulate, row.attention, gpu, row.kernel, l2=row.l2)
     try:
-        result = predict(load="benchmark")
+        result = predict(engine, load="benchmark")
         late = limited_share(gpu, row.calls, result.time_us)
-        steady = predict(load="steady") if late else result
+        slowdown = 1.0
+        if late:
+            limited, free = (predict("analytic", load=x).time_us for x in ("steady", "benchmark"))
+            slowdown += late * (limited / free - 1)
     except SpecError as error:
         return f"{row.gpu}, {row.kernel}: {str(error).removeprefix(f'schedule {row.kernel}: ')}"
     return Prediction(
         row=row,
-        predicted_us=result.time_us + late * (steady.time_us - result.time_us),
+        predicted_us=result.time_us * slowdown,
         roofline_us=roofline_us(row, gpu, result),
         bound=result.bound,
     )
