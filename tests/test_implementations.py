@@ -145,3 +145,63 @@ def test_the_cache_write_moves_the_new_keys_and_values_once_in_and_once_out() ->
     new = 3 * 100 * 8 * 2 * 128 * 2
     assert sum(o.unique_bytes for o in write.reads) == new
     assert sum(o.unique_bytes for o in write.writes) == new
+
+
+def test_any_window_keeps_vllm_heads_apart() -> None:
+    """Measured on L40S: a window makes decode 2 to 8 times slower, also one that hides nothing."""
+    packed = build_launches("vllm_flash_attn_2", attention(2, 1, 300), A100, {})
+    windowed = attention(2, 1, 300).model_copy(update={"window": 4096})
+    apart = build_launches("vllm_flash_attn_2", windowed, A100, {})
+    assert [launch.name for launch in apart] == ["cache_write", "flash_fwd_splitkv"]
+    split = next(launch for launch in packed if launch.name == "flash_fwd_splitkv")
+    assert (split.work.packed, apart[-1].work.packed) == (4, 1)
+    assert apart[-1].num_ctas == 2 * 32
+
+
+def test_sglang_runs_small_kernels_before_fp8_decode_and_head_size_192() -> None:
+    def first(problem: Attention) -> list[str]:
+        launches = build_launches("sglang_flash_attn_3", problem, H100, {})
+        named = [launch.name for launch in launches]
+        return named[: named.index("cache_write")]
+
+    decode = attention(4, 1, 500)
+    assert first(decode) == []
+    fp8 = decode.model_copy(update={"kv_dtype": "fp8"})
+    assert first(fp8) == ["quantise_0", "quantise_1"]
+    assert first(attention(4, 500, 500).model_copy(update={"kv_dtype": "fp8"})) == []
+    assert len(first(decode.model_copy(update={"head_dim": 192}))) == 5
+
+
+def test_the_constant_of_a_version_is_spent_once() -> None:
+    launches = build_launches("sglang_flash_attn_3", attention(4, 1, 500), H100, {})
+    assert launches[0].lead_us > 0
+    assert not any(launch.lead_us for launch in launches[1:])
+
+
+def test_flash3_workers_walk_over_the_batch_between_items() -> None:
+    """2,048 sequences of one KV head, an item each: 132 workers pass 132 sequences an item."""
+    wide = Attention(
+        q_heads=8,
+        kv_heads=1,
+        head_dim=128,
+        sequences=(Sequence(count=2048, q_len=1, kv_len=64),),
+    )
+    launches = build_launches("sglang_flash_attn_3", wide, H100, {})
+    forward = next(x for x in launches if x.name == "flash_fwd_sm90")
+    assert forward.item_clocks == pytest.approx(580 * 132 / 31)
+    few = build_launches("sglang_flash_attn_3", attention(2, 1, 500), H100, {})
+    assert next(x for x in few if x.name == "flash_fwd_sm90").item_clocks == 0
+    prompt = build_launches("sglang_flash_attn_3", attention(1, 500, 500), H100, {})
+    assert next(x for x in prompt if x.name == "flash_fwd_sm90").item_clocks == 1500
+
+
+def test_sglangs_prompts_attend_to_their_own_keys() -> None:
+    fp8 = {"kv_dtype": "fp8"}
+    prompt = attention(2, 700, 700).model_copy(update=fp8)
+    own = build_launches("sglang_flashinfer", prompt, L40S, {})[-1]
+    cached = build_launches("flashinfer", prompt, L40S, {})[-1]
+    assert own.step.load_bytes == 2 * cached.step.load_bytes
+    chunk = attention(2, 300, 700).model_copy(update=fp8)
+    assert build_launches("sglang_flashinfer", chunk, L40S, {})[-1].step.load_bytes == (
+        build_launches("flashinfer", chunk, L40S, {})[-1].step.load_bytes
+    )

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gpusim.errors import SpecError
 from gpusim.study import aiconfigurator
 from gpusim.study.accuracy import errors, median_errors, ranks, spearman
 from gpusim.study.measured_csv import read_measured
+from gpusim.study.predict_row import Prediction, predict_row
 from gpusim.study.validate import validate
 
 HEADER = (
@@ -320,3 +322,14 @@ def test_an_unknown_dataset_names_the_nearest(tables: Callable[..., None], cli: 
     outcome = cli("validate", "aiconfigurator:a100_sxm/vlm")
     assert outcome.code == 2
     assert "did you mean 'aiconfigurator:a100_sxm/vllm'?" in outcome.err
+
+
+def test_long_benchmarks_run_into_the_power_limit(tmp_path: Path) -> None:
+    """Six calls of 60 ms have passed the L40S's 72 ms before the first timed one begins."""
+    row = "l40s,flash_attn_2,prefill,4,32768,32768,32,8,128,bf16,,true,,,warm,300000,test"
+    (short,) = read_measured(_write(tmp_path / "a.csv", row))
+    long = replace(short, calls=(6, 12))
+    free, limited = (predict_row(r, "analytic") for r in (short, long))
+    assert isinstance(free, Prediction)
+    assert isinstance(limited, Prediction)
+    assert limited.predicted_us / free.predicted_us == pytest.approx(2520 / 2100, rel=0.02)
