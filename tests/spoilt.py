@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import interpreter  # noqa: F401  # skips where Triton is absent
+
 from validation.kernels.problem import Problem
 from validation.measuring import launching
 from validation.measuring.launching import Call, Output

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
-from interpreter import ARRAY_BOUNDS, OWN
+from interpreter import ARRAY_BOUNDS, OWN, torch
 from pretended import DEVICE, Here
 from spoilt import spoilt, wrong
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from interpreter import ARRAY_BOUNDS, OWN, problem
+from interpreter import ARRAY_BOUNDS, OWN, problem, torch
 from spoilt import spoilt, wrong
 
 import gpusim

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from interpreter import ARRAY_BOUNDS
 from pretended import BAD, DEVICE, SILENT, Here, made
 
 from gpusim.spec.load import load_gpu
@@ -19,6 +20,7 @@ from validation.measuring.reply import Measured
 from validation.measuring.shapes import OWN
 from validation.measuring.worker import Process, Worker
 
+pytestmark = pytest.mark.filterwarnings(ARRAY_BOUNDS)
 H200 = load_gpu("h200_sxm")
 SANTA = (OWN + "santa_flash", OWN + "santa_prop")
 GOOD, WRONG = SANTA

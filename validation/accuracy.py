@@ -66,8 +66,9 @@ made these tables, with {package} {version}. Of each dataset {sample} rows are p
 (all, if it has fewer), drawn at random with seed {seed}. An error is |predicted / measured - 1|,
 the bias the median of predicted / measured, less 1; both are in per cent, the roofline's too.
 
-Constants of the model are fitted on the sets marked `fit`, and nothing is fitted to a hold-out. Of
-the published rows, three rates gave one constant of the H100 (`overlap.co_resident_gain`).
+Constants of the model are fitted on the sets marked `fit`. To a hold-out nothing is fitted but one
+constant of a framework version, the same for all its calls (`lead_us`). Three rates of the
+published rows gave one constant of the H100 (`overlap.co_resident_gain`).
 """
 
 
