@@ -95,7 +95,7 @@ def test_lean_takes_a_plan_prepared_before() -> None:
     given = problem(sequences=(S(count=2, q_len=1, kv_len=300),))
     options = options_of(OWN + "lean", given.attention, H200)
     call = call_of(OWN + "lean", given, options)
-    assert torch.equal(call(), lean(given, **options))  # type: ignore[arg-type]
+    assert torch.equal(call(), lean(given, **options))
 
 
 @pytest.mark.parametrize("schedule", ["flash1", "flash2", "flash2_split_kv", *SAMPLED, "lean"])
