@@ -20,6 +20,7 @@ from gpusim.schedules.framework import (
     sglang_cache_write,
     sglang_conversions,
     vllm_cache_write,
+    vllm_flashinfer_kernels,
 )
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.split_kv import HEAD_DIMS, flash2_split_kv, split_tile
@@ -124,6 +125,13 @@ def _ragged_prefill(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
     return custom("batch_prefill", seen, gpu, kernels.flashinfer_prefill(seen, gpu))
 
 
+def _flashinfer_decode(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
+    """FlashInfer's decode: a CTA reads its request's plan before it starts."""
+    kernel = kernels.flashinfer_decode(attention, gpu)
+    forward, *combine = custom("batch_decode", attention, gpu, kernel)
+    return replace(forward, item_clocks=FLASHINFER_PLAN_CLOCKS), *combine
+
+
 def _flash3(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
     """FlashAttention-3, in FP8 if the problem is."""
     build = flash3_fp8 if attention.dtype == "fp8" else flash3
@@ -138,9 +146,12 @@ def _own(
 
 #: Of a call beside its kernels and the gaps between them, in us: what the shortest calls of each
 #: framework version take longer than their kernels. Calibrated on aiconfigurator rows of SGLang
-#: 0.5.10 (A100) and 0.5.14 (H100), vLLM 0.14.0 (A100) and 0.24.0 (L40S) with FlashAttention-2 and
-#: Triton, vLLM with FlashAttention-3 (H100), FlashInfer in vLLM 0.24.0 and in SGLang (L40S).
-SGLANG_US, VLLM_US, VLLM_FA3_US, VLLM_FLASHINFER_US, SGLANG_FLASHINFER_US = 0.9, 1.3, 3.6, 4.5, 1.5
+#: 0.5.10 (A100) and 0.5.14 (H100), vLLM 0.14.0 (A100) and 0.24.0 (L40S), vLLM with FlashAttention-3
+#: (H100), SGLang with FlashInfer (L40S).
+SGLANG_US, VLLM_US, VLLM_FA3_US, SGLANG_FLASHINFER_US = 0.9, 1.3, 3.6, 1.5
+#: Calibrated on aiconfigurator vLLM 0.24.0 rows, L40S (2520 MHz): 1 us for a CTA of FlashInfer's
+#: decode to read its part of the plan, beyond the profile's CTA latency (large batches).
+FLASHINFER_PLAN_CLOCKS = 2500
 
 IMPLEMENTATIONS = {
     "flash_attn_2": Implementation(
@@ -188,9 +199,10 @@ IMPLEMENTATIONS = {
         cache_write=vllm_cache_write,
     ),
     "flashinfer": Implementation(
-        lead_us=VLLM_FLASHINFER_US,
+        lead_us=VLLM_US,
+        before=vllm_flashinfer_kernels,
         prefill=_kernel("batch_prefill", kernels.flashinfer_prefill),
-        decode=_kernel("batch_decode", kernels.flashinfer_decode),
+        decode=_flashinfer_decode,
         page_size=16,
         cache_write=vllm_cache_write,
     ),
