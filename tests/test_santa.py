@@ -345,10 +345,13 @@ def test_sampling_gains_on_ada_about_what_the_paper_found(schedule: str, samples
 
 
 def test_a_replay_that_keeps_the_keys_in_l2_flatters_sampling() -> None:
-    """K (67 MB) and what is read of V fit in Ada's 96 MiB, K and V (134 MB) do not."""
+    """K (67 MB) and what is read of V fit in Ada's 96 MiB, K and V (134 MB) do not.
+
+    With L2 cold all of K crosses HBM, so that no gain reaches 2.
+    """
     for schedule in SAMPLED:
         gain, result = _gain(schedule, "warm")
-        assert gain > 3
+        assert gain > 2
         assert result.hbm_bytes < 0.01 * result.compulsory_bytes
 
 
