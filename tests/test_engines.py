@@ -178,18 +178,12 @@ CALLS = {
 @pytest.mark.parametrize("gpu_name", ["a100_sxm_80gb", "h100_sxm", "rtx_6000_ada"])
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_engines_tell_where_the_time_of_equal_work_goes_alike(
-    schedule: str, gpu_name: str, call: tuple[int, int, int], request: pytest.FixtureRequest
+    schedule: str, gpu_name: str, call: tuple[int, int, int]
 ) -> None:
     """Every cause within 0.1 of the slots' time, fix-ups and tails of workers included.
 
     Items are taken one by one: merged ones drift apart, which overlaps starts with other loops.
     """
-    if (schedule, gpu_name, call) == ("lean", "rtx_6000_ada", CALLS["prompts"]):
-        reason = (
-            "the closed form takes L2 as the limit of whole loops of workers; in `sim` the "
-            "starts of segments leave it unsaturated: shares of L2 0.92 and 0.79"
-        )
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     gpu, (count, q_len, kv_len) = load_gpu(gpu_name), call
     sequences = (Sequence(count=count, q_len=q_len, kv_len=kv_len),)
     attention = Attention(q_heads=32, kv_heads=8, head_dim=128, causal=False, sequences=sequences)

@@ -89,12 +89,11 @@ def test_the_slope_begins_at_the_first_misses_and_ends_at_the_last_hits() -> Non
     assert late[1] > 40
 
 
-def test_l2_rates_are_medians_of_launches_and_the_share_of_an_sm_follows() -> None:
+def test_l2_rates_are_medians_of_launches() -> None:
     alone = np.array([stamp(3, (0, 1000), (0, 500))])
     found = {r.name: r.value for r in l2.rates([STAMPS] * 3, [alone], 8000, 64_000)}
     assert found == {
         "l2.bytes_per_clock": 2.0,
-        "l2.bytes_per_clock_per_sm": 1.0,
         "l2.port_bytes_per_clock_per_sm": 64.0,
     }
 

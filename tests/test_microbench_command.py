@@ -22,7 +22,6 @@ FAKE = {
     "hbm": {"hbm.sustained_gb_per_s": 4321.4, "copy, GB/s read and written": 4000.0},
     "l2": {
         "l2.bytes_per_clock": 4950.4,
-        "l2.bytes_per_clock_per_sm": 37.5,
         "l2.port_bytes_per_clock_per_sm": 62.11111,
         "l2.hit_mib": 31.0,
         "l2.miss_mib": 48.0,

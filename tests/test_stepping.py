@@ -9,6 +9,10 @@ import simpy
 from gpusim.sim.stepping import Stepping
 
 PLENTY = 1e12
+#: Stretch and memory's share of the time at a load of 1 and of 2: (1 + load⁴)^(1/4), and
+#: load⁴ / (1 + load⁴).
+AT_1, AT_2 = 2**0.25, 17**0.25
+SHARE_1, SHARE_2 = 1 / 2, 16 / 17
 #: Name, SM, delay before the loop, steps, HBM bytes a step, L2 bytes a step.
 Cta = tuple[str, int, float, float, float, float]
 Log = list[tuple[str, float]]
@@ -66,38 +70,40 @@ def test_ctas_of_other_sms_do_not_share_pipes() -> None:
 
 
 def test_two_sms_that_saturate_hbm_share_it_until_one_leaves() -> None:
-    # Each asks for 10 bytes a us of 10: both at half pace until a's 2 steps are done at 4.
-    # b then has 2 of 4 steps left and HBM to itself.
+    # Each asks for 10 bytes a us of 10: a load of 2 until a's 2 steps are done, then of 1 while b
+    # makes the 2 of its 4 steps that are left.
     ctas: list[Cta] = [("a", 0, 0.0, 2.0, 10.0, 10.0), ("b", 1, 0.0, 4.0, 10.0, 10.0)]
     log, stepping = _run(ctas, rate=[0.0, 1.0], hbm=10.0)
-    assert log == [("a", 4.0), ("b", 6.0)]
-    assert stepping.saturated_us == {"hbm": 8.0, "l2": 0.0}
-    assert stepping.resident_us == 10.0
+    assert log == [("a", pytest.approx(2 * AT_2)), ("b", pytest.approx(2 * AT_2 + 2 * AT_1))]
+    blamed = 2 * 2 * AT_2 * SHARE_2 + 2 * AT_1 * SHARE_1
+    assert stepping.saturated_us == {"hbm": pytest.approx(blamed), "l2": 0.0}
+    assert stepping.resident_us == pytest.approx(2 * 2 * AT_2 + 2 * AT_1)
 
 
 def test_the_level_that_is_over_its_bandwidth_most_sets_the_pace() -> None:
-    # HBM is asked for 1.5 times its bandwidth, L2 for twice: pace 1/2, and L2 is to blame.
+    # HBM is asked for 1.5 times its bandwidth, L2 for twice, so that L2 is to blame.
     log, stepping = _run([("a", 0, 0.0, 4.0, 3.0, 10.0)], rate=[0.0, 1.0], hbm=2.0, l2=5.0)
-    assert log == [("a", 8.0)]
-    assert stepping.saturated_us == {"hbm": 0.0, "l2": 8.0}
+    assert log == [("a", pytest.approx(4 * AT_2))]
+    assert stepping.saturated_us == {"hbm": 0.0, "l2": pytest.approx(4 * AT_2 * SHARE_2)}
 
 
 def test_demand_follows_the_pace_of_the_pipes() -> None:
-    # Two on one SM at 0.5 ask for no more than one at 1 did: HBM of 10 is never over-asked.
+    # Two on one SM at 0.5 ask for no more than one at 1 did: a load of 1, not of 2.
     ctas: list[Cta] = [("a", 0, 0.0, 2.0, 10.0, 0.0), ("b", 0, 0.0, 2.0, 10.0, 0.0)]
     log, stepping = _run(ctas, rate=[0.0, 1.0, 0.5], hbm=10.0)
-    assert sorted(log) == [("a", 4.0), ("b", 4.0)]
-    assert stepping.saturated_us["hbm"] == 0.0
+    assert sorted(log) == [("a", pytest.approx(4 * AT_1)), ("b", pytest.approx(4 * AT_1))]
+    assert stepping.saturated_us["hbm"] == pytest.approx(2 * 4 * AT_1 * SHARE_1)
 
 
-def test_a_memory_that_is_always_asked_for_too_much_passes_bytes_at_its_bandwidth() -> None:
+def test_a_memory_that_is_always_asked_for_far_too_much_passes_bytes_at_its_bandwidth() -> None:
+    # The least load is 7 / 0.5: stretched by no more than 1 / (4·14⁴) beyond what memory takes.
     ctas: list[Cta] = [
         (f"cta{i}", i % 3, 0.1 * i, 1.0 + i % 4, 7.0 * (1 + i % 5), 1.0) for i in range(20)
     ]
-    log, _ = _run(ctas, rate=[0.0, *(1.0 / n for n in range(1, 8))], num_sms=3, hbm=5.0)
+    log, _ = _run(ctas, rate=[0.0, *[1.0] * 7], num_sms=3, hbm=0.5)
     assert sum(cta[3] * cta[4] for cta in ctas) == 1050.0
     assert len(log) == 20
-    assert max(end for _, end in log) == pytest.approx(1050.0 / 5.0)
+    assert max(end for _, end in log) == pytest.approx(1050.0 / 0.5, rel=1 / (4 * 14**4))
 
 
 def test_ends_at_one_instant_come_first_on_the_sm_that_empties() -> None:
@@ -132,4 +138,4 @@ def test_equal_ctas_on_equal_sms_end_together(n: int) -> None:
     ctas: list[Cta] = [(f"cta{i}", i, 0.0, 1.5, 20.0, 0.0) for i in range(n)]
     log, _ = _run(ctas, rate=[0.0, 0.9], num_sms=n, hbm=10.0 * n)
     assert len({end for _, end in log}) == 1
-    assert log[0][1] == pytest.approx(3.0)
+    assert log[0][1] == pytest.approx(1.5 / 0.9 * (1 + 1.8**4) ** 0.25)

@@ -5,16 +5,14 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from gpusim.machine.place import Placed
+from gpusim.machine.saturation import memory_share, stretch
 from gpusim.schedules.work import Floats
 from gpusim.units import ceil_div
-
-#: Memory that asks for more than it gives by less than this is rounding.
-FULL = 1 + 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Loops:
-    """Loops that started at once: time until the last ends, and the part when memory is full.
+    """Loops that started at once: time until the last ends, and the part that memory answers for.
 
     `resident_us` and `full_resident_us` are the same summed over the CTAs that are in their loop.
     """
@@ -35,7 +33,7 @@ def equal_loops(placed: Placed, ctas: int, units: float, share_us: float) -> Loo
     """Loops of equal CTAs that start at once, each of which needs memory for so long by itself.
 
     With k CTAs on the fullest SMs and k - 1 on the others: first all run, those with more room
-    faster, then the crowded ones alone. Memory slows down whoever asks for more than it gives.
+    faster, then the crowded ones alone. Memory slows them down by what they ask of it (`stretch`).
     """
     if not units:
         time = ctas * share_us
@@ -51,12 +49,11 @@ def equal_loops(placed: Placed, ctas: int, units: float, share_us: float) -> Loo
         phases = [(ctas, units / fast, together), alone]
     time = full = resident = full_resident = 0.0
     for running, needed, load in phases:
-        taken = needed * max(1.0, load)
+        taken, blamed = needed * stretch(load), memory_share(load)
         time += taken
         resident += running * taken
-        if load > FULL:
-            full += taken
-            full_resident += running * taken
+        full += blamed * taken
+        full_resident += blamed * running * taken
     return Loops(time, full, resident, full_resident)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from gpusim.analytic.estimate import Estimate
 from gpusim.analytic.loops import Loops, drain, equal_loops
 from gpusim.machine.place import Placed
+from gpusim.machine.saturation import memory_share, stretch
 from gpusim.schedules.work import remaining
 
 
@@ -32,11 +33,11 @@ def equal_waves(placed: Placed, memory_us: float, level: str) -> Estimate:
 
 
 def one_wave(placed: Placed, memory_us: float, level: str) -> Estimate:
-    """All items start at once: T = latency + the end of the last loop to drain, or memory time."""
+    """All items start at once: T = latency + last end of a loop · stretch(memory_us / that end)."""
     ends = drain(placed, placed.units[placed.launch.work.order()])
     last, latency = float(ends.max()), placed.latency_us
-    time, resident = max(last, memory_us), float(ends.sum()) * max(1.0, memory_us / last)
-    full = float(memory_us > last)
+    slower, full = stretch(memory_us / last), memory_share(memory_us / last)
+    time, resident = last * slower, float(ends.sum()) * slower
     return Estimate(
         time_us=latency + time,
         loops=Loops(time, time * full, resident, resident * full),
@@ -53,7 +54,8 @@ def unequal_waves(placed: Placed, memory_us: float, level: str) -> Estimate:
     on average half done on the other slots; and no item starts before those of the waves before it
     can have ended. With `after` the work from an item to the end of the order, as a share of all,
 
-        throughput = max((Σ u / rate(k) + n·latency) / lanes, latency + memory_us)
+        busy       = (Σ u / rate(k) + n·latency) / lanes
+        throughput = latency + (busy - latency)·stretch(memory_us / (busy - latency))
         start      = max(throughput·(1 - after) - half an item's mean time,
                          whole waves before it · shortest item)
         T          = max(throughput, max over items (start + latency + u/rate(1)))
@@ -61,7 +63,8 @@ def unequal_waves(placed: Placed, memory_us: float, level: str) -> Estimate:
     work, lanes, latency = placed.launch.work, placed.lanes, placed.latency_us
     times = latency + placed.units / placed.rate(placed.residents)
     busy = work.total(times) / lanes
-    throughput = max(busy, latency + memory_us)
+    load = memory_us / (busy - latency)
+    throughput = latency + (busy - latency) * stretch(load)
     after = remaining(work, times) / work.total(times)
     before = work.num_items - remaining(work, np.ones(len(times)))
     start = np.maximum(
@@ -69,7 +72,7 @@ def unequal_waves(placed: Placed, memory_us: float, level: str) -> Estimate:
         before // lanes * times.min(),
     )
     time = max(throughput, float((start + latency + placed.units / placed.rate(1)).max()))
-    latencies, full = work.num_items * latency, float(throughput > busy)
+    latencies, full = work.num_items * latency, memory_share(load)
     resident = throughput * lanes - latencies
     return Estimate(
         time_us=time,

@@ -86,6 +86,15 @@ def place(
     )
 
 
+def edge_rate(gpu: Gpu, ctas: int) -> float:
+    """Bytes a clock at which an SM loads queries and stores results: its share of L2, or its port.
+
+    Items start and end together more often than not, so that all SMs with a CTA share L2.
+    """
+    share = gpu.l2.bytes_per_clock / min(gpu.sm.count, ctas)
+    return min(gpu.l2.port_bytes_per_clock_per_sm, share)
+
+
 def _occupancy(launch: Launch, gpu: Gpu) -> Occupancy:
     try:
         fit = occupancy(
@@ -115,7 +124,7 @@ def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz:
     tiles = launch.work.tiles
     last = np.maximum(0.0, tiles.store_bytes - tiles.steps * launch.step.store_bytes)
     edges = tiles.load_bytes + last
-    edge_clocks = edges / gpu.l2.bytes_per_clock_per_sm
+    edge_clocks = edges / edge_rate(gpu, launch.num_ctas)
     total = tiles.loop_bytes + tiles.load_bytes + tiles.store_bytes
     return Placed(
         launch=launch,

@@ -16,7 +16,7 @@ Batch = tuple[int, int, int]
 Cta = tuple[int, Iterator[Batch]]
 
 #: A slot takes at most this share of the items left at once, divided by the number of slots.
-MERGE_SHARE = 0.125
+MERGE_SHARE = 0.0625
 #: A worker that nobody waits for does its items in at most so many goes, where so many workers
 #: follow one another on a lane that what overlaps in each of them evens out.
 CHUNKS, MANY_ROUNDS = 16, 8

@@ -5,6 +5,8 @@ from heapq import heappop, heappush
 
 from simpy import Environment, Event
 
+from gpusim.machine.saturation import memory_share, stretch
+
 #: Ends closer than this (us) are one instant; it is above the rounding of a run's clock.
 SAME_INSTANT = 1e-9
 
@@ -28,10 +30,10 @@ class Stepping:
     """Rate-sharing of all CTAs of a launch that are in their main loop.
 
     On an SM with n such CTAs each makes `rate[n]` steps per us. Over the whole GPU, all of them
-    slow down by one factor when what they ask of HBM or L2 exceeds its bandwidth:
+    slow down by one factor, by what they ask of HBM or L2 (`gpusim.machine.saturation`):
 
-        scale = min(1, HBM bandwidth / Σ rate·HBM bytes a step,
-                       L2 bandwidth / Σ rate·L2 bytes a step)
+        load  = max(Σ rate·HBM bytes a step / HBM bandwidth, Σ rate·L2 bytes a step / L2 bandwidth)
+        scale = 1 / stretch(load)
 
     Since that factor is common, progress is kept in a virtual time that runs `scale` times as fast
     as the clock: a CTA's end is fixed in virtual time until its own SM changes, whatever the others
@@ -39,7 +41,7 @@ class Stepping:
 
     Attributes:
         resident_us: time in the loop, summed over CTAs.
-        saturated_us: the part of it during which 'hbm' or 'l2' held all back.
+        saturated_us: the part of it that 'hbm' or 'l2' answers for (`memory_share`).
         limited_us: time on the clock by what held the CTAs in the loop back: 'hbm', 'l2', or their
             own 'step'.
     """
@@ -66,7 +68,7 @@ class Stepping:
         self._virtual = self._now = 0.0
         self._scale = 1.0
         self._timer: Event | None = None
-        self._timer_end = 0.0
+        self._timer_at = 0.0
         self._on_timer: Callable[[Event], None] = self._wake
 
     def enter(self, sm: int, delay: float, steps: float, hbm_step: float, l2_step: float) -> Event:
@@ -108,13 +110,13 @@ class Stepping:
             self._virtual += elapsed * self._scale
             stay = elapsed * self._count
             self.resident_us += stay
-            if self._scale < 1.0:
-                hbm = self._hbm * self._us_per_hbm_byte >= self._l2 * self._us_per_l2_byte
-                level = "hbm" if hbm else "l2"
-                self.saturated_us[level] += stay
-                self.limited_us[level] += elapsed
-            elif self._count:
-                self.limited_us["step"] += elapsed
+            if self._count:
+                hbm, l2 = self._hbm * self._us_per_hbm_byte, self._l2 * self._us_per_l2_byte
+                level, load = ("hbm", hbm) if hbm >= l2 else ("l2", l2)
+                blamed = memory_share(load)
+                self.saturated_us[level] += blamed * stay
+                self.limited_us[level] += blamed * elapsed
+                self.limited_us["step"] += (1 - blamed) * elapsed
 
     def _settle(self, state: _Sm) -> None:
         """Bring one SM's progress up to virtual time."""
@@ -150,21 +152,28 @@ class Stepping:
                 self._hbm = self._l2 = 0.0
 
     def _set_timer(self) -> None:
-        """Set the one timer to the earliest end, at the pace that the demand allows."""
+        """Set the one timer to the earliest end, at the pace that the demand allows.
+
+        A timer that is too early stays: it finds nothing due and is set again, which takes fewer
+        events than a new one for each change of pace.
+        """
         load, load_l2 = self._hbm * self._us_per_hbm_byte, self._l2 * self._us_per_l2_byte
         if load < load_l2:
             load = load_l2
-        scale = 1.0 / load if load > 1.0 else 1.0
+        scale = 1.0 / stretch(load)
         ends, sms = self._ends, self._sms
         while ends and sms[ends[0][1]].version != ends[0][2]:
             heappop(ends)
         if not ends:
             self._timer = None
-        elif ends[0][0] != self._timer_end or scale != self._scale or self._timer is None:
-            self._timer_end = end = ends[0][0]
-            wait = (end - self._virtual) / scale
-            self._timer = timer = self.env.timeout(wait if wait > 0.0 else 0.0)
-            timer.callbacks.append(self._on_timer)
+        else:
+            wait = (ends[0][0] - self._virtual) / scale
+            wait = wait if wait > 0.0 else 0.0
+            at = self.env.now + wait
+            if self._timer is None or at < self._timer_at:
+                self._timer_at = at
+                self._timer = timer = self.env.timeout(wait)
+                timer.callbacks.append(self._on_timer)
         self._scale = scale
 
     def _wake(self, timer: Event) -> None:
@@ -177,8 +186,6 @@ class Stepping:
             return  # overtaken by a change
         self._timer = None
         self._advance()
-        if self._virtual < self._timer_end:
-            self._virtual = self._timer_end
         due = self._virtual + SAME_INSTANT
         ends, sms = self._ends, self._sms
         left: list[tuple[int, int, Event]] = []

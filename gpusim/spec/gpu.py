@@ -110,7 +110,6 @@ class L2(_Frozen):
     hit_mib: Positive
     miss_mib: Positive
     bytes_per_clock: Positive = Field(description="sustained by all SMs together")
-    bytes_per_clock_per_sm: Positive = Field(description="an SM's share when all SMs load")
     port_bytes_per_clock_per_sm: Positive = Field(description="what one SM can take at most")
     latency_clocks: Positive
 

@@ -77,13 +77,11 @@ def useful_mib(sizes: Sequence[float], shares: Sequence[float]) -> tuple[float, 
 def rates(
     together: Sequence[Stamps], alone: Sequence[Stamps], work: float, own: float
 ) -> list[Reading]:
-    """The three rates: median over launches that read `work` and, alone, `own` bytes."""
+    """The two rates: median over launches that read `work` and, alone, `own` bytes."""
     whole = float(np.median([per_clock(stamps, work) for stamps in together]))
     port = float(np.median([per_sm_per_clock(stamps, own) for stamps in alone]))
-    num_sms = len(np.unique(together[0][:, 0]))
     return [
         Reading(name="l2.bytes_per_clock", value=whole, how="all SMs, each its own part"),
-        Reading(name="l2.bytes_per_clock_per_sm", value=whole / num_sms, how=f"over {num_sms} SMs"),
         Reading(name="l2.port_bytes_per_clock_per_sm", value=port, how="one CTA of 32 warps"),
     ]
 
@@ -139,7 +137,6 @@ L2 = Benchmark(
     name="l2",
     fields=lambda _: (
         "l2.bytes_per_clock",
-        "l2.bytes_per_clock_per_sm",
         "l2.port_bytes_per_clock_per_sm",
         "l2.hit_mib",
         "l2.miss_mib",
