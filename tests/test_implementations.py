@@ -6,6 +6,7 @@ from gpusim.errors import SpecError
 from gpusim.machine.place import place
 from gpusim.schedules.catalogue import build_launches
 from gpusim.schedules.implementations import IMPLEMENTATIONS
+from gpusim.schedules.launch import Launch
 from gpusim.spec.attention import Attention, Sequence
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu
@@ -196,12 +197,14 @@ def test_flash3_workers_walk_over_the_batch_between_items() -> None:
 
 
 def test_sglangs_prompts_attend_to_their_own_keys() -> None:
+    def forward(kernel: str, problem: Attention) -> Launch:
+        launches = build_launches(kernel, problem, L40S, {})
+        return next(launch for launch in launches if launch.name == "batch_prefill")
+
     fp8 = {"kv_dtype": "fp8"}
     prompt = attention(2, 700, 700).model_copy(update=fp8)
-    own = build_launches("sglang_flashinfer", prompt, L40S, {})[-1]
-    cached = build_launches("flashinfer", prompt, L40S, {})[-1]
-    assert own.step.load_bytes == 2 * cached.step.load_bytes
+    own, cached = (forward(name, prompt) for name in ("sglang_flashinfer", "flashinfer"))
+    assert own.step.load_bytes == 32 * 2 * 128 * 2  # keys, K and V, head size, 16 bit
+    assert cached.step.load_bytes == 64 * 2 * 128
     chunk = attention(2, 300, 700).model_copy(update=fp8)
-    assert build_launches("sglang_flashinfer", chunk, L40S, {})[-1].step.load_bytes == (
-        build_launches("flashinfer", chunk, L40S, {})[-1].step.load_bytes
-    )
+    assert forward("sglang_flashinfer", chunk).step.load_bytes == cached.step.load_bytes

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpusim.errors import SpecError
-from gpusim.machine.pipes import StepTime, step_time
+from gpusim.machine.pipes import StepTime, pipe_rate, step_time
 from gpusim.machine.traffic import Traffic, count_traffic
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.occupancy import Occupancy, occupancy
@@ -132,7 +132,7 @@ def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz:
         step=step,
         traffic=traffic,
         clock=clock,
-        latency_us=launch.item_clocks / clock
+        latency_us=(launch.item_clocks + _item_clocks(launch, gpu, fit)) / clock
         + (0.0 if launch.plain else gpu.cta.latency_ns / NS_PER_US),
         gap_us=launch.lead_us + (0.0 if launch.programmatic else gpu.launch.graph_us),
         merge_us=(gpu.l2.latency_clocks + launch.merge_bytes / gpu.l2.port_bytes_per_clock_per_sm)
@@ -144,3 +144,15 @@ def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz:
         l2_bandwidth=gpu.l2.bytes_per_clock * clock,
         num_sms=gpu.sm.count,
     )
+
+
+def _item_clocks(launch: Launch, gpu: Gpu, fit: Occupancy) -> float:
+    """Clocks of `item_amounts`, for all CTAs with work that share the fullest SM."""
+    if not launch.item_amounts:
+        return 0.0
+    alone = sum(n / pipe_rate(gpu, launch.step, pipe) for pipe, n in launch.item_amounts.items())
+    crowd = fit.ctas_per_sm
+    if launch.work.num_items <= crowd * gpu.sm.count:
+        busy = np.flatnonzero(launch.work.tiles.steps[launch.work.order()])
+        crowd = int(np.bincount(busy % gpu.sm.count).max())
+    return crowd * alone

@@ -67,13 +67,17 @@ def sglang_conversions(attention: Attention) -> tuple[Launch, ...]:
     return *copies, *_small_kernels("prepare_192", 5 if attention.head_dim == 192 else 0)
 
 
-def vllm_flashinfer_kernels(attention: Attention) -> tuple[Launch, ...]:
-    """Three kernels of a few bytes before vLLM's FlashInfer decode.
-
-    Inferred from measured calls on L40S, 3 to 4 us longer than prompts of as many CTAs; which
-    kernels they are is not known.
-    """
-    return _small_kernels("prepare_decode", 3 if attention.single_query else 0)
+def sglang_kv_store(attention: Attention) -> tuple[Launch, ...]:
+    """`MHATokenToKVPool.set_kv_buffer`: with an FP8 cache two kernels convert K and V first."""
+    if attention.cache_dtype != "fp8" or attention.dtype == "fp8":
+        return (sglang_cache_write(attention),)
+    converted = attention.model_copy(update={"dtype": "fp8"})
+    widths = {"k": attention.head_dim, "v": attention.value_dim}
+    casts = (
+        _cast(attention, attention.kv_heads * width, f"convert_{name}", (f"{name}_16", f"{name}_8"))
+        for name, width in widths.items()
+    )
+    return *casts, sglang_cache_write(converted)
 
 
 def _small_kernels(name: str, count: int) -> tuple[Launch, ...]:
@@ -112,6 +116,15 @@ def _plain_copy(attention: Attention, dim: int, name: str, names: tuple[str, str
         name, ceil_div(total, size), (size, size), names=names, threads=COPY_THREADS, loads=1
     )
     return replace(copy, plain=True, step=replace(copy.step, stages=PLAIN_LOADS))
+
+
+def _cast(attention: Attention, width: int, name: str, names: tuple[str, str]) -> Launch:
+    """A plain copy from 16 bit to FP8 of so many elements a token, 8 KiB read by a CTA."""
+    total = _tokens(attention) * width * attention.element_bytes
+    size = min(total, PLAIN_LOADS * COPY_THREADS * LANE_BYTES)
+    sizes = (size, size // attention.element_bytes)
+    cast = _copy(name, ceil_div(total, size), sizes, names=names, threads=COPY_THREADS, loads=1)
+    return replace(cast, plain=True, step=replace(cast.step, stages=PLAIN_LOADS))
 
 
 def _tokens(attention: Attention) -> int:

@@ -13,14 +13,16 @@ from gpusim.schedules import triton_options as launch
 from gpusim.schedules.custom import custom
 from gpusim.schedules.flash2 import flash2
 from gpusim.schedules.flash3 import flash3, flash3_fp8, quantised
+from gpusim.schedules.flashinfer import flashinfer_attention
+from gpusim.schedules.flashinfer_decode import flashinfer_cuda_core_decode
 from gpusim.schedules.forward import forward_launch
 from gpusim.schedules.framework import (
     output_copy,
     query_copy,
     sglang_cache_write,
     sglang_conversions,
+    sglang_kv_store,
     vllm_cache_write,
-    vllm_flashinfer_kernels,
 )
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.split_kv import HEAD_DIMS, flash2_split_kv, split_tile
@@ -115,21 +117,46 @@ def _varlen_split_kv(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
     return (forward_launch(attention, tile, name="flash_fwd_splitkv", packed=1),)
 
 
-def _ragged_prefill(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
-    """SGLang's FlashInfer prefill: prompts without a prefix attend to their own K and V, in 16 bit.
+def _vllm_flashinfer_decode(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
+    """vLLM asks for tensor cores in decode too, planned for a captured graph if one is that wide.
 
-    What the cache holds is read only where there is more of it (SGLang `flashinfer_backend.py`).
+    Up to `max_cudagraph_capture_size` sequences (vLLM `v1/attention/backends/flashinfer.py`).
     """
-    own = all(s.q_len == s.kv_len for s in attention.sequences)
-    seen = attention.model_copy(update={"kv_dtype": None}) if own else attention
-    return custom("batch_prefill", seen, gpu, kernels.flashinfer_prefill(seen, gpu))
+    captured = attention.batch <= VLLM_CAPTURED
+    return flashinfer_attention(attention, gpu, name="batch_decode", captured=captured)
 
 
-def _flashinfer_decode(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
-    """FlashInfer's decode: a CTA reads its request's plan before it starts."""
-    kernel = kernels.flashinfer_decode(attention, gpu)
-    forward, *combine = custom("batch_decode", attention, gpu, kernel)
-    return replace(forward, item_clocks=FLASHINFER_PLAN_CLOCKS), *combine
+def _vllm_flashinfer_prefill(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
+    return flashinfer_attention(attention, gpu, name="batch_prefill")
+
+
+def _sglang_flashinfer_prefill(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
+    """Prompts without a prefix attend to their own K and V, in 16 bit, and to all before them.
+
+    The cache is written afterwards. What it holds is read only where there is more of it, and only
+    then is the window asked for (SGLang `flashinfer_backend.py`).
+    """
+    store = sglang_kv_store(attention)
+    if any(s.q_len < s.kv_len for s in attention.sequences):
+        return *store, *flashinfer_attention(attention, gpu, name="batch_prefill")
+    own = attention.model_copy(update={"kv_dtype": None, "window": None, "page_size": None})
+    return *flashinfer_attention(own, gpu, name="batch_prefill"), *store
+
+
+def _sglang_flashinfer_decode(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
+    """Tensor cores with an FP8 cache or groups of four heads, else CUDA cores.
+
+    `should_use_tensor_core`; the page table lists the keys in the window alone. Prompts of one
+    token are prompts.
+    """
+    if all(s.kv_len == 1 for s in attention.sequences):
+        return _sglang_flashinfer_prefill(attention, gpu)
+    store = sglang_kv_store(attention)
+    if attention.cache_dtype == "fp8" or attention.group_size >= 4:
+        decode = flashinfer_attention(attention, gpu, name="batch_decode", indexed=True)
+    else:
+        decode = flashinfer_cuda_core_decode(attention, gpu)
+    return *store, *decode
 
 
 def _flash3(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
@@ -147,11 +174,11 @@ def _own(
 #: Of a call beside its kernels and the gaps between them, in us: what the shortest calls of each
 #: framework version take longer than their kernels. Calibrated on aiconfigurator rows of SGLang
 #: 0.5.10 (A100) and 0.5.14 (H100), vLLM 0.14.0 (A100) and 0.24.0 (L40S), vLLM with FlashAttention-3
-#: (H100), SGLang with FlashInfer (L40S).
-SGLANG_US, VLLM_US, VLLM_FA3_US, SGLANG_FLASHINFER_US = 0.9, 1.3, 3.6, 1.5
-#: Calibrated on aiconfigurator vLLM 0.24.0 rows, L40S (2520 MHz): 1 us for a CTA of FlashInfer's
-#: decode to read its part of the plan, beyond the profile's CTA latency (large batches).
-FLASHINFER_PLAN_CLOCKS = 2500
+#: (H100). SGLang's FlashInfer calls have none.
+SGLANG_US, VLLM_US, VLLM_FA3_US = 0.9, 1.3, 3.6
+
+#: The widest decode batch that vLLM captures in a graph by default.
+VLLM_CAPTURED = 512
 
 IMPLEMENTATIONS = {
     "flash_attn_2": Implementation(
@@ -200,18 +227,15 @@ IMPLEMENTATIONS = {
     ),
     "flashinfer": Implementation(
         lead_us=VLLM_US,
-        before=vllm_flashinfer_kernels,
-        prefill=_kernel("batch_prefill", kernels.flashinfer_prefill),
-        decode=_flashinfer_decode,
+        prefill=_vllm_flashinfer_prefill,
+        decode=_vllm_flashinfer_decode,
         page_size=16,
         cache_write=vllm_cache_write,
     ),
     "sglang_flashinfer": Implementation(
-        prefill=_ragged_prefill,
-        decode=_kernel("batch_decode", kernels.flashinfer_decode),
+        prefill=_sglang_flashinfer_prefill,
+        decode=_sglang_flashinfer_decode,
         page_size=1,
-        cache_write=sglang_cache_write,
-        lead_us=SGLANG_FLASHINFER_US,
     ),
     "gpusim_triton_flash1": _own(own.flash1, launch.flash1_options),
     "gpusim_triton_flash2": _own(own.flash2, launch.flash2_options),

@@ -64,6 +64,8 @@ class Launch:
         lead_us: spent before the launch, beside the gap between kernels.
         item_clocks: an item waits so long beside `cta.latency_ns`: its kernel finds the next one,
             or starts more slowly than others.
+        item_amounts: what an item asks of pipes once, beside its steps. The CTAs of an SM come to
+            it together, so that each waits for all of them.
         reads, writes: tensors touched; bytes of `work` and of the operands agree.
     """
 
@@ -82,6 +84,7 @@ class Launch:
     plain: bool = False
     lead_us: float = 0.0
     item_clocks: float = 0.0
+    item_amounts: Mapping[Pipe, float] = field(default_factory=dict)
 
     @property
     def num_ctas(self) -> int:
@@ -95,7 +98,8 @@ class Launch:
 
     def amount(self, pipe: Pipe) -> float:
         """What the whole launch asks of a pipe."""
-        return self.work.total(self.work.tiles.steps) * self.step.total(pipe)
+        items = self.work.num_items * self.item_amounts.get(pipe, 0.0)
+        return self.work.total(self.work.tiles.steps) * self.step.total(pipe) + items
 
     @property
     def requested_bytes(self) -> float:

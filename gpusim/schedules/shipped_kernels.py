@@ -1,4 +1,4 @@
-"""Tiles of the Triton and FlashInfer kernels, written down as any user would describe a kernel.
+"""Tiles of the Triton kernels, written down as any user would describe a kernel.
 
 Triton pads head sizes to powers of two. Their reductions over splits are modelled by
 FlashAttention-2's combine kernel.
@@ -9,7 +9,7 @@ import math
 from gpusim.spec.attention import BYTES, Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.kernel import Kernel, KernelPart
-from gpusim.units import KIB, ceil_div, power_of_two, round_up
+from gpusim.units import KIB, ceil_div, power_of_two
 
 #: SGLang's `triton_attention_num_kv_splits`, vLLM's segments of a 3D launch and their limit.
 SGLANG_SPLITS, VLLM_SEGMENTS, VLLM_3D_LIMIT = 8, 16, 128
@@ -21,15 +21,6 @@ EXTEND_TILES = {
     "sm_89": ((128, 64, 128), (256, 64, 64), (512, 32, 32)),
     "sm_90": ((128, 128, 64), (256, 64, 64), (512, 32, 64)),
 }
-
-#: FlashInfer's keys of a tile by query rows: architecture, then by head size up to 64, 128, 256.
-FLASHINFER_KEYS = {
-    "sm_80": {16: (256, 128, 64), 64: (128, 128, 32), 128: (64, 64, 64)},
-    "sm_86": {16: (128, 64, 64), 64: (128, 64, 16), 128: (64, 32, 32)},
-    "sm_89": {16: (128, 64, 64), 64: (128, 64, 16), 128: (64, 32, 32)},
-    "sm_90": {16: (256, 128, 64), 64: (128, 128, 64), 128: (64, 64, 64)},
-}
-
 
 #: Scratch beside the K and V buffers in Triton 3.9 builds of decode kernels.
 TRITON_SCRATCH_BYTES = 6 * KIB
@@ -122,24 +113,3 @@ def vllm_unified_decode(attention: Attention, gpu: Gpu) -> Kernel:
             "num_splits": VLLM_SEGMENTS,
         }
     )
-
-
-def flashinfer_prefill(attention: Attention, gpu: Gpu) -> Kernel:
-    """FlashInfer's FA2 kernel (`scheduler.cuh`, `prefill.cuh`): rows by mean packed length."""
-    tokens = sum(s.count * s.q_len for s in attention.sequences)
-    packed = tokens / attention.batch * attention.group_size
-    d = attention.head_dim
-    block_m = 128 if packed > 64 and d < 256 else 64 if packed > 16 else 16
-    keys = FLASHINFER_KEYS[gpu.architecture][block_m]
-    block_n = keys[0 if d <= 64 else 1 if d <= 128 else 2]
-    return Kernel(
-        block_m=block_m, block_n=block_n, num_warps=4, pack_gqa=True, converts_per_warp=True
-    )
-
-
-def flashinfer_decode(attention: Attention, gpu: Gpu) -> Kernel:
-    """The same tiles for decode, KV cut into chunks of 128 keys or more that fill the GPU twice."""
-    kernel = flashinfer_prefill(attention, gpu)
-    longest = round_up(max(s.kv_len for s in attention.sequences), 128)
-    room = 2 * gpu.sm.count // (attention.batch * attention.kv_heads)
-    return kernel.model_copy(update={"num_splits": max(1, min(room, longest // 128, 256))})

@@ -39,6 +39,9 @@ PHASES = {"context": "prefill", "generation": "decode"}
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "fp8": "fp8"}
 #: Calls before timing (three, and three graph replays), and timed replays by framework.
 WARM_UPS, REPLAYS = 6, {"sglang": 20, "vllm": 6}
+#: Size of Llama 4's chunks, which the tables list as a window. SGLang's FlashInfer backend knows no
+#: chunks: such layers have no window there and attend to everything (`collect_attn.py`).
+LLAMA_4_CHUNK = 8192
 #: Cache pages that the collectors set, where not as the implementation has it.
 PAGES = {"vllm": 64}
 
@@ -144,6 +147,8 @@ def _reason(raw: Mapping[str, Any], gpu: str) -> str | None:
 def _row(raw: Mapping[str, Any], gpu: str, phase: str, where: str) -> MeasuredRow:
     """`step` counts the tokens in the cache before this call; `isl` the new ones a sequence."""
     new = 1 if phase == "generation" else raw["isl"]
+    kernel = _kernel(raw["framework"], raw["kernel_source"], gpu) or ""
+    unchunked = kernel == "sglang_flashinfer" and raw.get("window_size") == LLAMA_4_CHUNK
     values = {
         "batch": raw["batch_size"],
         "q_len": new,
@@ -154,12 +159,12 @@ def _row(raw: Mapping[str, Any], gpu: str, phase: str, where: str) -> MeasuredRo
         "dtype": DTYPES[raw["attn_dtype"]],
         "kv_dtype": DTYPES[raw["kv_cache_dtype"]],
         "causal": True,
-        "window": raw.get("window_size") or None,
+        "window": None if unchunked else raw.get("window_size") or None,
         "page_size": PAGES.get(raw["framework"].lower()),
     }
     return MeasuredRow(
         gpu=gpu,
-        kernel=_kernel(raw["framework"], raw["kernel_source"], gpu) or "",
+        kernel=kernel,
         phase=PHASES[phase],
         l2="warm",
         measured_us=1000 * raw["latency"],
