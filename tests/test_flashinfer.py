@@ -16,7 +16,7 @@ from gpusim.schedules.flashinfer_merge import (
     merge_launch,
 )
 from gpusim.schedules.flashinfer_plan import Plan, decode_plan, prefill_plan
-from gpusim.schedules.launch import Launch
+from gpusim.schedules.launch import Launch, footprint
 from gpusim.schedules.step import Pipe
 from gpusim.spec.attention import Attention, Sequence
 from gpusim.spec.load import load_gpu
@@ -211,6 +211,16 @@ def test_sglang_writes_the_cache_after_a_prompt_and_before_decode() -> None:
     assert _names("sglang_flashinfer", _attention(2, 1, 1))[0] == "batch_prefill"
 
 
+def test_a_prompts_keys_are_read_twice_and_converted_once() -> None:
+    """Sixteen bits for attention and conversion, eight for the cache: no tensor counts twice."""
+    prompt = _attention(2, 700, 700, kv_dtype="fp8")
+    launches = build_launches("sglang_flashinfer", prompt, L40S, {})
+    elements = 2 * 700 * 8 * 2 * 128
+    queries = 2 * 700 * 32 * 128
+    assert footprint(launches) == 2 * 2 * queries + (2 + 1 + 1) * elements
+    assert [o.name for o in launches[-1].reads] == ["new_kv_8"]
+
+
 def test_sglangs_prompts_ignore_the_window() -> None:
     windowed = build_launches("sglang_flashinfer", _attention(2, 700, 700, window=128), L40S, {})
     full = build_launches("sglang_flashinfer", _attention(2, 700, 700), L40S, {})
@@ -218,7 +228,7 @@ def test_sglangs_prompts_ignore_the_window() -> None:
 
 
 def test_vllm_always_merges_after_a_captured_decode() -> None:
-    fp8 = {"kv_dtype": "fp8", "page_size": None}
+    fp8: dict[str, Any] = {"kv_dtype": "fp8", "page_size": None}
     assert _names("flashinfer", _attention(2, 1, 90, **fp8)) == [
         "cache_write",
         "batch_decode",

@@ -71,13 +71,20 @@ def sglang_kv_store(attention: Attention) -> tuple[Launch, ...]:
     """`MHATokenToKVPool.set_kv_buffer`: with an FP8 cache two kernels convert K and V first."""
     if attention.cache_dtype != "fp8" or attention.dtype == "fp8":
         return (sglang_cache_write(attention),)
-    converted = attention.model_copy(update={"dtype": "fp8"})
+    names = ("new_kv", "new_kv_8")
     widths = {"k": attention.head_dim, "v": attention.value_dim}
     casts = (
-        _cast(attention, attention.kv_heads * width, f"convert_{name}", (f"{name}_16", f"{name}_8"))
+        _cast(attention, attention.kv_heads * width, f"convert_{name}", names)
         for name, width in widths.items()
     )
-    return *casts, sglang_cache_write(converted)
+    write = sglang_cache_write(attention.model_copy(update={"dtype": "fp8"}))
+    return *casts, reading(write, "new_kv", "new_kv_8")
+
+
+def reading(launch: Launch, name: str, other: str) -> Launch:
+    """The launch with one tensor that it reads replaced by another of the same size."""
+    reads = (replace(o, name=other) if o.name == name else o for o in launch.reads)
+    return replace(launch, reads=tuple(reads))
 
 
 def _small_kernels(name: str, count: int) -> tuple[Launch, ...]:

@@ -19,6 +19,7 @@ from gpusim.schedules.forward import forward_launch
 from gpusim.schedules.framework import (
     output_copy,
     query_copy,
+    reading,
     sglang_cache_write,
     sglang_conversions,
     sglang_kv_store,
@@ -140,7 +141,8 @@ def _sglang_flashinfer_prefill(attention: Attention, gpu: Gpu) -> tuple[Launch, 
     if any(s.q_len < s.kv_len for s in attention.sequences):
         return *store, *flashinfer_attention(attention, gpu, name="batch_prefill")
     own = attention.model_copy(update={"kv_dtype": None, "window": None, "page_size": None})
-    return *flashinfer_attention(own, gpu, name="batch_prefill"), *store
+    forward, *merge = flashinfer_attention(own, gpu, name="batch_prefill")
+    return reading(forward, "kv", "new_kv"), *merge, *store
 
 
 def _sglang_flashinfer_decode(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
