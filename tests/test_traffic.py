@@ -122,6 +122,13 @@ def test_a_launch_between_pushes_a_tensor_out() -> None:
     assert [_mib(t) for t in _count(write, other, read, warm=False)] == [(0, 2), (22, 0), (2, 0)]
 
 
+def test_a_tensor_that_two_launches_touch_passes_once() -> None:
+    """Between the reads of a: half of a's two launches and b, 5 + 10 + 5 MiB of the 16 to 32."""
+    a, b = _tensor("a", 10), _tensor("b", 10)
+    launches = [_launch([x], []) for x in (a, b, b, a)]
+    assert _mib(_count(*launches, warm=False)[-1])[0] == pytest.approx(10 * 0.25)
+
+
 def _gqa(*, mib: float, ctas_per_head: int, heads: int, group: int) -> float:
     """MiB read by a launch in which each KV stream is walked by a group of heads."""
     kv = _tensor("kv", mib, asked=group, heads_per_stream=group)

@@ -108,20 +108,22 @@ def _distance(
 ) -> float:
     """Bytes through L2 between the launch that last touched a tensor and its place in launch i.
 
-    Half of each of the two launches lies between, on average; of one that wrote the tensor in a
-    single wave nothing, since all its CTAs store at the end.
+    A tensor that several launches touch passes once, and no more than all of the call's. Half of
+    each of the two launches lies between, on average; of one that wrote the tensor in a single wave
+    nothing, since all its CTAs store at the end.
     """
     scratch = _scratch_distance(launches[i], name)
     if scratch is not None:
         return scratch
     history = list(range(i)) if not warm else [*range(i, len(launches)), *range(i)]
-    between: float = 0.0
+    between: tuple[Launch, ...] = ()
     for j in reversed(history):
         if _touches(launches[j], name):
             wrote = any(o.name == name for o in launches[j].writes)
             waves_left = max(0.0, 1 - slots[j] / launches[j].work.num_items) if wrote else 1.0
-            return float(between + feet[i] / 2 + feet[j] / 2 * waves_left)
-        between += feet[j]
+            ends = feet[i] / 2 + feet[j] / 2 * waves_left
+            return float(min(footprint(between) + ends, footprint(launches)))
+        between = (*between, launches[j])
     return float("inf")
 
 
@@ -146,4 +148,4 @@ def _write_back(
     for j in range(i + 1, len(launches)):
         if any(o.name == name for o in launches[j].reads):
             return miss(gpu, _distance(j, name, launches, feet, slots, warm=False))
-    return miss(gpu, sum(feet)) if warm else 1.0
+    return miss(gpu, footprint(launches)) if warm else 1.0
