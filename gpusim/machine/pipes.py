@@ -79,7 +79,8 @@ def step_time(gpu: Gpu, step: Step, *, latency_clocks: float) -> StepTime:
     tracks that take turns. With m = Σ matrix parts, c = Σ other parts, over all tracks:
 
         serial = max(m + x·c, longest track alone)
-        chain  = (loads·latency + bytes/port) / stages      (what the load stages fail to hide)
+        chain  = (loads·latency + bytes/port) / stages + load_clocks
+                                                            (what the load stages fail to hide)
         alone  = max(serial + syncs·sync_clocks, chain)     (their sum if loads do not run ahead)
         shared = max(serial / co_resident_gain, floor)      (floor without matrix parts)
         fill   = (1 - x)·c with several tracks, once an item: its first softmax hides behind nothing
@@ -99,7 +100,7 @@ def step_time(gpu: Gpu, step: Step, *, latency_clocks: float) -> StepTime:
     overlapped = matrix + exposed * other
     serial = max(overlapped, longest) if len(tracks) > 1 else overlapped
     port = step.load_bytes / gpu.l2.port_bytes_per_clock_per_sm
-    chain = (step.loads * latency_clocks + port) / step.stages
+    chain = (step.loads * latency_clocks + port) / step.stages + step.load_clocks
     sync = step.syncs * gpu.cta.sync_clocks
     alone = max(serial + sync, chain) if step.prefetch else serial + sync + chain
     totals = {p: step.total(p) / pipe_rate(gpu, step, p) for p in Pipe if step.total(p)}

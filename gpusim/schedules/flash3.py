@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from gpusim.errors import SpecError
 from gpusim.schedules.combine import combine_launch, flash3_combine
-from gpusim.schedules.flash3_plan import Flash3Plan, flash3_plan
+from gpusim.schedules.flash3_plan import UPSTREAM, Flash3Build, Flash3Plan, flash3_plan
 from gpusim.schedules.flash3_step import flash3_step
 from gpusim.schedules.forward import grid_launch
 from gpusim.schedules.launch import Launch, persistent
@@ -18,6 +18,7 @@ from gpusim.schedules.tiling import Tiling
 from gpusim.schedules.work import flat_work
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
+from gpusim.units import ceil_div
 
 #: Threads and registers of the scheduler's prepare kernel; only its occupancy depends on them.
 PREPARE_THREADS, PREPARE_REGISTERS = 1024, 32
@@ -35,7 +36,7 @@ def flash3(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch, ...]
     for field, dtype in (("dtype", attention.dtype), ("kv_dtype", attention.cache_dtype)):
         if dtype == "fp8":
             raise SpecError(f"attention.{field}: expected fp16 or bf16 (flash3_fp8 takes fp8)")
-    return _launches(attention, gpu, flash3_plan(attention, gpu, tiling))
+    return flash3_launches(attention, gpu, tiling)
 
 
 def quantised(attention: Attention) -> Attention:
@@ -47,12 +48,19 @@ def flash3_fp8(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch, 
     """The e4m3 kernel: Q, K and V in FP8, V transposed on its way, 16-bit output."""
     if "fp8" not in gpu.tensor.wgmma_flop_per_clock:
         raise SpecError(f"expected a GPU with FP8 warpgroup instructions, found {gpu.name}")
-    return _launches(attention, gpu, flash3_plan(attention, gpu, tiling))
+    return flash3_launches(attention, gpu, tiling)
 
 
-def _launches(attention: Attention, gpu: Gpu, plan: Flash3Plan) -> tuple[Launch, ...]:
-    """The scheduler's prepare kernel for variable lengths, the kernel, the combine kernel."""
+def flash3_launches(
+    attention: Attention, gpu: Gpu, tiling: Tiling, build: Flash3Build = UPSTREAM
+) -> tuple[Launch, ...]:
+    """The scheduler's prepare kernel for variable lengths, the kernel, the combine kernel.
+
+    The fork's combine kernel runs wherever a sequence might have been split.
+    """
+    plan = flash3_plan(attention, gpu, tiling, build)
     hopper = bool(gpu.tensor.wgmma_flop_per_clock)
+    prepares = plan.varlen and not build.scheduled
     tile, splits = plan.tile, plan.grid.splits
     forward = grid_launch(
         attention, tile, plan.grid, name="flash_fwd_sm90" if hopper else "flash_fwd_sm80"
@@ -62,18 +70,28 @@ def _launches(attention: Attention, gpu: Gpu, plan: Flash3Plan) -> tuple[Launch,
     if hopper:
         forward = replace(
             persistent(forward, gpu.sm.count, static=static),
-            step=flash3_step(tile, dtype=attention.dtype),
-            programmatic=plan.varlen,
+            step=flash3_step(
+                tile,
+                dtype=attention.dtype,
+                gathers_pages_of=attention.page_size if plan.gathers else None,
+                two_level=build.fork and attention.dtype == "fp8",
+            ),
+            programmatic=prepares,
             item_clocks=_hopper_item_clocks(attention, gpu, plan, forward.work.num_items),
         )
     else:
         clocks = SM8X_SPLIT_CLOCKS if plan.grid.longest_first else SM8X_CLOCKS
         forward = replace(forward, item_clocks=clocks)
-    launches = (_prepare(), forward) if plan.varlen else (forward,)
-    if max(splits) == 1:
+    launches = (_prepare(), forward) if prepares else (forward,)
+    if (plan.most_splits if build.fork else max(splits)) == 1:
         return launches
     kernel = flash3_combine(attention.value_dim, programmatic=hopper)
-    return (*launches, combine_launch(attention, kernel, splits))
+    if not build.fork:
+        return (*launches, combine_launch(attention, kernel, splits))
+    combine = combine_launch(attention, kernel, splits, searches=True)
+    groups = (1 + ceil_div(attention.batch, 32)) / 2
+    combine = replace(combine, item_clocks=WALK_CLOCKS * groups, plain=max(splits) == 1)
+    return (*launches, combine)
 
 
 def _hopper_item_clocks(attention: Attention, gpu: Gpu, plan: Flash3Plan, items: int) -> float:

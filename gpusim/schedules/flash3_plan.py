@@ -25,6 +25,28 @@ SPLIT_MARGIN = 1.1
 #: K and V bytes of the heads that take turns tile by tile: dense and variable-length scheduler.
 DENSE_SECTION_BYTES, VARLEN_SECTION_BYTES = 32 * MIB, 8 * MIB
 MAX_SPLITS = 256
+#: Sequences that the prepare kernel sets splits for in one CTA; vLLM's fork splits no more.
+FORK_SPLIT_BATCH = 992
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flash3Build:
+    """What differs between builds of the kernels, and between their callers.
+
+    Attributes:
+        fork: vLLM's fork: its tiles, FP8 partial products added in FP32 outside the tensor cores
+            (two-level accumulation), a combine kernel whose CTAs look for their sequence.
+        scheduled: the scheduler's metadata come with the call, so that no prepare kernel runs.
+        graph_splits: most splits in place of the heuristic for calls that are captured in a full
+            CUDA graph, and their most tokens; at most two a sequence are.
+    """
+
+    fork: bool = False
+    scheduled: bool = False
+    graph_splits: tuple[int, int] | None = None
+
+
+UPSTREAM = Flash3Build()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +57,21 @@ class Flash3Plan:
         tile, grid: of the forward kernel.
         varlen: the variable-length scheduler runs: any call but one over equal, unpaged prompts.
         masked: a causal or sliding-window mask applies.
+        gathers: keys and values are gathered row by row, not fetched by TMA.
+        most_splits: more than one: the kernel that splits runs, whether or not a sequence is split.
     """
 
     tile: Tile
     grid: Grid
     varlen: bool
     masked: bool
+    gathers: bool
+    most_splits: int
 
 
-def flash3_plan(attention: Attention, gpu: Gpu, tiling: Tiling) -> Flash3Plan:
+def flash3_plan(
+    attention: Attention, gpu: Gpu, tiling: Tiling, build: Flash3Build = UPSTREAM
+) -> Flash3Plan:
     """Plan a call.
 
     Raises:
@@ -54,12 +82,14 @@ def flash3_plan(attention: Attention, gpu: Gpu, tiling: Tiling) -> Flash3Plan:
     varlen = attention.page_size is not None or not prompts
     local = attention.effective_window is not None
     masked = local or (attention.causal and not attention.single_query)
-    split_tile = _tile(attention, gpu, tiling, masked=masked, varlen_split=varlen)
-    cap = 1 if not varlen else _split_cap(attention, gpu, split_tile, masked=masked)
+    split_tile, _ = _tile(attention, gpu, tiling, build, masked=masked, varlen_split=varlen)
+    cap = 1 if not varlen else _split_cap(attention, gpu, split_tile, build, masked=masked)
     cap = tiling.num_splits or cap
     if cap > MAX_SPLITS:
         raise SpecError(f"num_splits: expected at most {MAX_SPLITS}, found {cap}")
-    tile = _tile(attention, gpu, tiling, masked=masked, varlen_split=varlen and cap > 1)
+    tile, gathers = _tile(
+        attention, gpu, tiling, build, masked=masked, varlen_split=varlen and cap > 1
+    )
     packed = attention.group_size if _packs(attention, gpu, tile, varlen or cap > 1) else 1
     longest_first = _persistent(
         gpu, varlen=varlen, split=cap > 1, causal=masked and not local
@@ -73,7 +103,9 @@ def flash3_plan(attention: Attention, gpu: Gpu, tiling: Tiling) -> Flash3Plan:
         longest_first=longest_first,
         sorted_sequences=longest_first and varlen and not local,
     )
-    return Flash3Plan(tile=tile, grid=grid, varlen=varlen, masked=masked)
+    return Flash3Plan(
+        tile=tile, grid=grid, varlen=varlen, masked=masked, gathers=gathers, most_splits=cap
+    )
 
 
 def _persistent(gpu: Gpu, *, varlen: bool, split: bool, causal: bool) -> bool:
@@ -87,8 +119,15 @@ def _persistent(gpu: Gpu, *, varlen: bool, split: bool, causal: bool) -> bool:
 
 
 def _tile(
-    attention: Attention, gpu: Gpu, tiling: Tiling, *, masked: bool, varlen_split: bool
-) -> Tile:
+    attention: Attention,
+    gpu: Gpu,
+    tiling: Tiling,
+    build: Flash3Build,
+    *,
+    masked: bool,
+    varlen_split: bool,
+) -> tuple[Tile, bool]:
+    """The tile, and whether keys and values are gathered for it."""
     rows = max(s.q_len for s in attention.sequences) * attention.group_size
     case = Flash3Case(
         head_dim=next((d for d in HEAD_DIMS if attention.head_dim <= d), 0),
@@ -97,6 +136,7 @@ def _tile(
         local=attention.effective_window is not None,
         paged_gather=False,
         rows=rows,
+        fork=build.fork,
     )
     if not case.head_dim:
         raise SpecError(
@@ -104,13 +144,14 @@ def _tile(
         )
     if not gpu.tensor.wgmma_flop_per_clock:
         sm80 = gpu.architecture == "sm_80"
-        return sm8x_tile(case, sm80=sm80, varlen_split=varlen_split).overridden(tiling)
+        return sm8x_tile(case, sm80=sm80, varlen_split=varlen_split).overridden(tiling), False
     table = sm90_fp8_tile if attention.dtype == "fp8" else sm90_tile
     tile = table(case)
     page = attention.page_size
-    if page is not None and (page % tile.block_n or rows <= tile.block_m):
+    gathers = page is not None and bool(page % tile.block_n or rows <= tile.block_m)
+    if gathers:
         tile = table(replace(case, paged_gather=True))  # TMA cannot fetch such pages
-    return sm90_overridden(tile, tiling)
+    return sm90_overridden(tile, tiling), gathers
 
 
 def _padded_value_dim(attention: Attention) -> int:
@@ -125,8 +166,16 @@ def _padded_value_dim(attention: Attention) -> int:
     return round_up(attention.value_dim, 64)
 
 
-def _split_cap(attention: Attention, gpu: Gpu, tile: Tile, *, masked: bool) -> int:
-    """Most splits of a sequence: the heuristic, with the batch counted as one."""
+def _split_cap(
+    attention: Attention, gpu: Gpu, tile: Tile, build: Flash3Build, *, masked: bool
+) -> int:
+    """Most splits of a sequence: the heuristic, with the batch counted as one; or the caller's."""
+    if build.graph_splits:
+        splits, tokens = build.graph_splits
+        if sum(s.count * s.q_len for s in attention.sequences) <= min(tokens, 2 * attention.batch):
+            return splits
+    if build.fork and attention.batch > FORK_SPLIT_BATCH:
+        return 1
     longest = max(_seen_by_a_tile(attention, tile, s.kv_len) for s in attention.sequences)
     rows = max(s.q_len for s in attention.sequences) * attention.group_size
     m_blocks = ceil_div(rows, tile.block_m)

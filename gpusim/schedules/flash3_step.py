@@ -5,11 +5,22 @@ from gpusim.schedules.tile import Tile
 
 #: The producer transposes V in FP8 (LDSM, byte permutes, STSM). Measured steps of the FP8 kernel on
 #: H100 are block_n·dv/28 (d = 128), /28 to /37 (64) and /42 clocks (256) longer than their other
-#: parts explain; at 128 integer results a clock and SM, /34 is this many an element.
-TRANSPOSE_OPS = 128 / 34
+#: parts explain: so many bytes a clock, and at 128 integer results a clock so many an element.
+TRANSPOSED_PER_CLOCK = 34
+TRANSPOSE_OPS = 128 / TRANSPOSED_PER_CLOCK
+#: Calibrated on aiconfigurator SGLang 0.5.14 rows, H100 (decode with an FP8 cache beyond L2, d = 64
+#: and 128): beside the transposition, the producer needs 0.65 us for each step in which it gathers
+#: rows of K and V one by one and waits until V is there to be transposed.
+GATHER_CLOCKS = 1150
+
+#: Registers for accumulators of a consumer thread, by consumer warpgroups: what `setmaxnreg` leaves
+#: less 24 or 32 for all else (`AI/SM90_BLOCK_SIZE_TUNING.md` of flash-attention; one: its rule).
+ACCUMULATOR_REGISTERS = {1: 231, 2: 216, 3: 128}
 
 
-def flash3_step(tile: Tile, *, dtype: str) -> Step:
+def flash3_step(
+    tile: Tile, *, dtype: str, gathers_pages_of: int | None = None, two_level: bool = False
+) -> Step:
     """A track per consumer warpgroup of 64 rows; each reads its own copy of K and V.
 
     With S = 64·block_n scores a track:
@@ -21,6 +32,14 @@ def flash3_step(tile: Tile, *, dtype: str) -> Step:
     Two or more warpgroups take turns at the tensor cores (ping-pong) up to d = 128; beyond they run
     freely. In FP8 the source has them take turns from d = 128 on, but the measured steps at d = 64
     hide as much, so FP8 always does here. Source: `hopper/mainloop_fwd_sm90_tma_gmma_ws.hpp`.
+
+    Args:
+        tile: its shape.
+        dtype: of Q, K and V.
+        gathers_pages_of: keys of a cache page, if the producer gathers rows (`paged_kv.h`). In FP8
+            it cannot run ahead of the V tile that it transposes; with pages of one key, it waits
+            for the page table as well.
+        two_level: FP8 adds each tile's PV to O outside the tensor cores (`two_level_parts`).
     """
     fp8 = dtype == "fp8"
     e = tile.element_bytes
@@ -36,17 +55,35 @@ def flash3_step(tile: Tile, *, dtype: str) -> Step:
         Part("pack", {Pipe.CONVERT: scores / 2}),
         Part("scale", {Pipe.FP32: 3 * scores + 64 * dv}),
         Part("pv", pv),
+        *(_two_level_parts(tile) if two_level else ()),
     )
     transpose = Part("transpose", {Pipe.FP32: TRANSPOSE_OPS * n * dv}, exposed=True)
     copies = Part("load", {Pipe.SMEM: loaded}, hidden=True)
     producer = (copies, transpose) if fp8 else (copies,)
+    gathers = fp8 and gathers_pages_of is not None
     return Step(
         tracks=((*producer, *track), *(track,) * (groups - 1)),
         ping_pong=groups > 1 and (fp8 or d <= 128),
         matrix_path="wgmma",
         matrix_dtype=dtype,
         load_bytes=loaded,
-        loads=2,
+        loads=0 if gathers and gathers_pages_of != 1 else 2,
         stages=tile.stages,
+        load_clocks=GATHER_CLOCKS + n * dv / TRANSPOSED_PER_CLOCK if gathers else 0.0,
         syncs=1.0 if groups == 1 else 0.0,
     )
+
+
+def _two_level_parts(tile: Tile) -> tuple[Part, ...]:
+    """What adding PV to O in FP32 costs a track: O is set aside before PV and added after it.
+
+    Each wants an instruction an element. S, P and O twice are alive at once; what of them exceeds
+    the registers goes to local memory and back (L1 and shared memory share a data path), 4 B a
+    register and thread each way. Source: `gemm` in `hopper/utils.h` of vLLM's fork.
+    """
+    n, dv = tile.block_n, tile.value_dim
+    alive = (64 * n + 64 * n // 4 + 2 * 64 * dv) // 128
+    spilled = max(0, alive - ACCUMULATOR_REGISTERS[tile.block_m // 64])
+    add = Part("add", {Pipe.FP32: 2.0 * 64 * dv}, exposed=True)
+    spill = Part("spill", {Pipe.SMEM: 2.0 * 4 * 128 * spilled}, exposed=True)
+    return (add, spill) if spilled else (add,)

@@ -9,7 +9,7 @@ from gpusim.schedules.tiling import Tiling
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flash3Case:
-    """What the tables ask about a problem."""
+    """What the tables ask about a problem; `fork` asks those of vLLM's fork."""
 
     head_dim: int
     v_head_dim: int
@@ -17,6 +17,7 @@ class Flash3Case:
     local: bool
     paged_gather: bool
     rows: int
+    fork: bool = False
 
     @property
     def masked(self) -> bool:
@@ -26,6 +27,8 @@ class Flash3Case:
 
 #: Head sizes that the kernels are instantiated for.
 HEAD_DIMS = (64, 96, 128, 192, 256)
+#: Keys of vLLM's FP8 tiles of two or three warpgroups, by largest head size.
+FORK_FP8_KEYS = ((64, 128), (96, 128), (128, 192), (192, 96), (256, 128))
 
 
 def sm90_tile(case: Flash3Case) -> Tile:
@@ -37,6 +40,8 @@ def sm90_tile(case: Flash3Case) -> Tile:
     d = case.head_dim
     if case.rows <= 64 and d in (64, 128) and not case.local:
         return _sm90(case, 64, 192 if d == 64 else 128 if case.masked else 176)
+    if d <= 64 and case.fork and case.masked and (case.local or not case.causal):
+        return _sm90(case, 192, 160, p_in_smem=not case.local)
     if d <= 64:
         return _sm90(case, 192, 128) if case.masked else _sm90(case, 192, 192, p_in_smem=True)
     if d <= 96:
@@ -51,10 +56,17 @@ def sm90_tile(case: Flash3Case) -> Tile:
 
 
 def sm90_fp8_tile(case: Flash3Case) -> Tile:
-    """e4m3 tiles on Hopper; V is staged a second time, transposed."""
+    """e4m3 tiles on Hopper; V is staged a second time, transposed.
+
+    Those of the fork leave registers for a second accumulator (`two_level` in `flash3_step`).
+    """
     d = case.head_dim
     if case.rows <= 64 and d in (64, 128) and not case.local:
         return _sm90(case, 64, 128 if d == 64 else 96, fp8=True)
+    if case.fork:
+        narrow = next(n for limit, n in FORK_FP8_KEYS if d <= limit)
+        keys = 64 if d > 192 and case.local else narrow
+        return _sm90(case, 192 if d <= 64 else 128, keys, fp8=True)
     if d <= 64:
         return _sm90(case, 192, 160, fp8=True)
     if d <= 96:

@@ -14,6 +14,8 @@ REGISTERS = 32
 LANE_BYTES, COPY_THREADS = 16, 128
 #: Loads of a thread of a plain copy that are under way at once: all that it makes.
 PLAIN_LOADS = 4
+#: Bytes of an element that comes from the layer before.
+NEW_BYTES = 2
 #: Rounds of a copy loop whose loads are under way at once: on H100 a warp moves a KB of each of K
 #: and V in 0.1 us, which takes about eight.
 UNROLLED = 8
@@ -23,20 +25,26 @@ def vllm_cache_write(attention: Attention) -> Launch:
     """`reshape_and_cache_flash`: a CTA per new token, up to 512 threads over its KV heads.
 
     Each waits for the token's slot, then for its key and value, then stores them: three loads in a
-    row, so that few KV heads leave the memory system idle. Source: vLLM `csrc/cache_kernels.cu`.
+    row, so that few KV heads leave the memory system idle. Keys and values arrive in 16 bit, also
+    where the queries are quantised. Source: vLLM `csrc/cache_kernels.cu`.
     """
     threads = min(attention.kv_heads * attention.head_dim, 512)
-    return _cache_write(attention, tokens_per_cta=1, threads=threads, loads=3)
+    return _cache_write(attention, tokens_per_cta=1, threads=threads, loads=3, new_bytes=NEW_BYTES)
 
 
 def sglang_cache_write(attention: Attention) -> Launch:
     """`store_cache`: a warp per new token walks its rows, four a CTA (SGLang `sgl-kernel`)."""
-    write = _cache_write(attention, tokens_per_cta=4, threads=COPY_THREADS, loads=1)
+    new_bytes = attention.element_bytes
+    write = _cache_write(
+        attention, tokens_per_cta=4, threads=COPY_THREADS, loads=1, new_bytes=new_bytes
+    )
     return replace(write, step=replace(write.step, stages=UNROLLED))
 
 
-def _cache_write(attention: Attention, *, tokens_per_cta: int, threads: int, loads: int) -> Launch:
-    """New keys and values arrive in the queries' type and leave in the cache's.
+def _cache_write(
+    attention: Attention, *, tokens_per_cta: int, threads: int, loads: int, new_bytes: int
+) -> Launch:
+    """New keys and values arrive in so many bytes an element and leave in the cache's type.
 
     If they are all there is (prompts), attention finds in L2 what this launch wrote.
     """
@@ -45,7 +53,7 @@ def _cache_write(attention: Attention, *, tokens_per_cta: int, threads: int, loa
     return _copy(
         "cache_write",
         ceil_div(_tokens(attention), tokens_per_cta),
-        (elements * attention.element_bytes, elements * BYTES[attention.cache_dtype]),
+        (elements * new_bytes, elements * BYTES[attention.cache_dtype]),
         names=("new_kv", "kv" if prompts else "cache"),
         threads=threads,
         loads=loads,
@@ -55,16 +63,29 @@ def _cache_write(attention: Attention, *, tokens_per_cta: int, threads: int, loa
 def sglang_conversions(attention: Attention) -> tuple[Launch, ...]:
     """What SGLang's FlashAttention-3 backend runs first, as small kernels.
 
-    With an FP8 cache and one query a sequence, two that quantise. With head size 192, five of a few
-    bytes, whatever the problem. Both are inferred from measured calls on H100, which take 2.5 to 4
-    and 6 to 8 us longer; which kernels they are is not known.
+    With an FP8 cache and one query a sequence, K, V and Q are each cast to it (`set_kv_buffer` of
+    `memory_pool.py`, `flashattention_backend.py`); prompts arrive cast. With head size 192, five of
+    a few bytes, whatever the problem: inferred from measured calls on H100, which take 6 to 8 us
+    longer; which kernels they are is not known.
     """
-    quantises = attention.cache_dtype == "fp8" and attention.single_query
-    copies = (
-        _plain_copy(attention, attention.head_dim, f"quantise_{i}", (f"q_16_{i}", f"q_8_{i}"))
-        for i in range(2 if quantises else 0)
+    casts = _casts(attention) if attention.cache_dtype == "fp8" and attention.single_query else ()
+    return *casts, *_small_kernels("prepare_192", 5 if attention.head_dim == 192 else 0)
+
+
+def _casts(attention: Attention) -> tuple[Launch, ...]:
+    """New keys, values and queries, from 16 bit to FP8."""
+    new = _tokens(attention)
+    keys, values = (attention.kv_heads * d for d in (attention.head_dim, attention.value_dim))
+    sizes = {"k": keys, "v": values, "q": attention.q_heads * attention.head_dim}
+    return tuple(
+        _plain_copy(
+            new * size * NEW_BYTES,
+            f"cast_{name}",
+            (f"{name}_16", "q" if name == "q" else "new_kv"),
+            shrinks=NEW_BYTES,
+        )
+        for name, size in sizes.items()
     )
-    return *copies, *_small_kernels("prepare_192", 5 if attention.head_dim == 192 else 0)
 
 
 def sglang_kv_store(attention: Attention) -> tuple[Launch, ...]:
@@ -106,21 +127,37 @@ def _small_kernels(name: str, count: int) -> tuple[Launch, ...]:
     )
 
 
+def counter_reset() -> Launch:
+    """`zero_` of FlashAttention-3's tile counter, where no kernel of the call resets it."""
+    return _small_kernels("reset", 1)[0]
+
+
 def query_copy(attention: Attention, index: int) -> Launch:
     """A plain copy that brings Q into packed order before attention, 8 KiB a CTA."""
-    return _plain_copy(attention, attention.head_dim, f"copy_in_{index}", (f"q_{index}", "q"))
+    size = _heads_bytes(attention, attention.head_dim)
+    return _plain_copy(size, f"copy_in_{index}", (f"q_{index}", "q"))
 
 
 def output_copy(attention: Attention, index: int) -> Launch:
     """A plain copy that brings O back after attention."""
-    return _plain_copy(attention, attention.value_dim, f"copy_out_{index}", ("o", f"o_{index}"))
+    size = _heads_bytes(attention, attention.value_dim)
+    return _plain_copy(size, f"copy_out_{index}", ("o", f"o_{index}"))
 
 
-def _plain_copy(attention: Attention, dim: int, name: str, names: tuple[str, str]) -> Launch:
-    total = _tokens(attention) * attention.q_heads * dim * attention.element_bytes
+def _heads_bytes(attention: Attention, dim: int) -> int:
+    return _tokens(attention) * attention.q_heads * dim * attention.element_bytes
+
+
+def _plain_copy(total: int, name: str, names: tuple[str, str], *, shrinks: int = 1) -> Launch:
+    """So many bytes in, and as many out, or less by a factor."""
     size = min(total, PLAIN_LOADS * COPY_THREADS * LANE_BYTES)
     copy = _copy(
-        name, ceil_div(total, size), (size, size), names=names, threads=COPY_THREADS, loads=1
+        name,
+        ceil_div(total, size),
+        (size, size // shrinks),
+        names=names,
+        threads=COPY_THREADS,
+        loads=1,
     )
     return replace(copy, plain=True, step=replace(copy.step, stages=PLAIN_LOADS))
 

@@ -12,11 +12,13 @@ from gpusim.schedules import triton_kernels as own
 from gpusim.schedules import triton_options as launch
 from gpusim.schedules.custom import custom
 from gpusim.schedules.flash2 import flash2
-from gpusim.schedules.flash3 import flash3, flash3_fp8, quantised
+from gpusim.schedules.flash3 import flash3, flash3_fp8, flash3_launches, quantised
+from gpusim.schedules.flash3_plan import Flash3Build
 from gpusim.schedules.flashinfer import flashinfer_attention
 from gpusim.schedules.flashinfer_decode import flashinfer_cuda_core_decode
 from gpusim.schedules.forward import forward_launch
 from gpusim.schedules.framework import (
+    counter_reset,
     output_copy,
     query_copy,
     reading,
@@ -167,6 +169,19 @@ def _flash3(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
     return build(attention, gpu, Tiling())
 
 
+#: vLLM plans a call before it (`get_scheduler_metadata`) and allows 32 splits where it may capture
+#: it in a full CUDA graph (`flash_attn_max_num_splits_for_cuda_graph`): up to 512 tokens, and up to
+#: two for each sequence that it is set up for.
+VLLM_FLASH3 = Flash3Build(fork=True, scheduled=True, graph_splits=(32, 512))
+
+
+def _vllm_flash3(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
+    """vLLM's fork of FlashAttention-3; its combine kernel resets the tile counter, or `zero_`."""
+    launches = flash3_launches(attention, gpu, Tiling(), VLLM_FLASH3)
+    combines = launches[-1].name == "combine"
+    return launches if combines else (*launches, counter_reset())
+
+
 def _own(
     build: Attend, options: Callable[[Attention, Gpu], Mapping[str, int]], *, exact: bool = True
 ) -> Implementation:
@@ -206,8 +221,8 @@ IMPLEMENTATIONS = {
         cache_write=sglang_cache_write,
     ),
     "vllm_flash_attn_3": Implementation(
-        prefill=_flash3,
-        decode=_flash3,
+        prefill=_vllm_flash3,
+        decode=_vllm_flash3,
         page_size=16,
         quantises=True,
         cache_write=vllm_cache_write,

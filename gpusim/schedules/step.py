@@ -47,6 +47,8 @@ class Step:
             end.
         loads: load waits in a row within one step (K, then V: 2).
         stages: steps' loads that may be in flight at once.
+        load_clocks: what the loading warps do for each step themselves, one step after another,
+            beside the waits that `stages` overlap.
         prefetch: whether loads run ahead of the step that needs them; else it waits for its own.
         syncs: rounds of CTA barriers and load waits, in units of the profile's `cta.sync_clocks`.
     """
@@ -59,6 +61,7 @@ class Step:
     store_bytes: float = 0.0
     loads: int = 1
     stages: int = 1
+    load_clocks: float = 0.0
     prefetch: bool = True
     syncs: float = 1.0
 
