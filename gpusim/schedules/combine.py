@@ -8,7 +8,6 @@ from gpusim.schedules.launch import Launch, once
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.work import flat_work
 from gpusim.spec.attention import Attention
-from gpusim.units import ceil_div
 
 #: No register count is published for the combine kernels; a thread keeps an fp32 accumulator of a
 #: few elements. Only their occupancy depends on it.
@@ -45,7 +44,7 @@ def flash3_combine(v_head_dim: int, *, programmatic: bool) -> Combine:
 
 
 def combine_launch(
-    attention: Attention, kernel: Combine, splits: tuple[int, ...], *, searches: bool = False
+    attention: Attention, kernel: Combine, splits: tuple[int, ...], *, idle: int = 0
 ) -> Launch:
     """CTAs of `block_m` query rows over all sequences that split, a step per split.
 
@@ -53,8 +52,7 @@ def combine_launch(
         attention: the problem.
         kernel: whose rows and stages.
         splits: of each entry of `attention.sequences`; entries with one have nothing to combine.
-        searches: CTAs look for their sequence, one more than it may need for each, and end where
-            there is nothing to combine (vLLM's fork, `StaticVarlenTileScheduler`).
+        idle: further CTAs, which find nothing to combine and end.
     """
     pairs = zip(attention.sequences, splits, strict=True)
     rows = [(s.count * s.q_len * attention.q_heads, n) for s, n in pairs]
@@ -64,9 +62,8 @@ def combine_launch(
         for size, copies in ((kernel.block_m, total // kernel.block_m), (total % kernel.block_m, 1))
         if size and copies and n > 1
     ]
-    if searches:
-        idle = sum(ceil_div(total, kernel.block_m) for total, n in rows if n == 1)
-        items.append((0, 0, idle + attention.batch))
+    if idle:
+        items.append((0, 0, idle))
     steps, sizes, copies = np.array(items).T
     dim = attention.value_dim
     row_bytes = 4.0 * dim + 4

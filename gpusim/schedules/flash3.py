@@ -10,18 +10,15 @@ from dataclasses import replace
 from gpusim.errors import SpecError
 from gpusim.schedules.combine import combine_launch, flash3_combine
 from gpusim.schedules.flash3_plan import UPSTREAM, Flash3Build, Flash3Plan, flash3_plan
+from gpusim.schedules.flash3_prepare import SEQUENCES_PER_CTA, counter_reset, prepare_launch
 from gpusim.schedules.flash3_step import flash3_step
 from gpusim.schedules.forward import grid_launch
 from gpusim.schedules.launch import Launch, persistent
-from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.tiling import Tiling
-from gpusim.schedules.work import flat_work
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div
 
-#: Threads and registers of the scheduler's prepare kernel; only its occupancy depends on them.
-PREPARE_THREADS, PREPARE_REGISTERS = 1024, 32
 #: Calibrated on aiconfigurator SGLang 0.5.14 rows, H100 (1755 MHz): 0.33 us for a scheduler's walk
 #: over 31 sequences (decode of one token, large batches); 0.85 us for an item of two or more
 #: consumer warpgroups beyond one warpgroup's (short prompts).
@@ -56,11 +53,14 @@ def flash3_launches(
 ) -> tuple[Launch, ...]:
     """The scheduler's prepare kernel for variable lengths, the kernel, the combine kernel.
 
-    The fork's combine kernel runs wherever a sequence might have been split.
+    The combine kernel runs wherever a sequence might have been split, and its CTAs end early where
+    none was. If a call is scheduled beforehand, it or `zero_` resets the tile counter. Source:
+    `mha_fwd` in `hopper/flash_api.cpp`.
     """
     plan = flash3_plan(attention, gpu, tiling, build)
     hopper = bool(gpu.tensor.wgmma_flop_per_clock)
     prepares = plan.varlen and not build.scheduled
+    local = attention.effective_window is not None
     tile, splits = plan.tile, plan.grid.splits
     forward = grid_launch(
         attention, tile, plan.grid, name="flash_fwd_sm90" if hopper else "flash_fwd_sm80"
@@ -76,21 +76,30 @@ def flash3_launches(
                 gathers_pages_of=attention.page_size if plan.gathers else None,
                 two_level=build.fork and attention.dtype == "fp8",
             ),
-            programmatic=prepares,
+            programmatic=prepares and attention.batch <= SEQUENCES_PER_CTA,
             item_clocks=_hopper_item_clocks(attention, gpu, plan, forward.work.num_items),
         )
     else:
         clocks = SM8X_SPLIT_CLOCKS if plan.grid.longest_first else SM8X_CLOCKS
         forward = replace(forward, item_clocks=clocks)
-    launches = (_prepare(), forward) if prepares else (forward,)
-    if (plan.most_splits if build.fork else max(splits)) == 1:
-        return launches
+    launches = (
+        (prepare_launch(attention.batch, sorts=not local), forward) if prepares else (forward,)
+    )
+    if plan.most_splits == 1:
+        return (*launches, counter_reset()) if build.scheduled else launches
     kernel = flash3_combine(attention.value_dim, programmatic=hopper)
-    if not build.fork:
-        return (*launches, combine_launch(attention, kernel, splits))
-    combine = combine_launch(attention, kernel, splits, searches=True)
+    counts = [
+        (s.count * s.q_len * attention.q_heads, n)
+        for s, n in zip(attention.sequences, splits, strict=True)
+    ]
+    idle = sum(ceil_div(rows, kernel.block_m) for rows, n in counts if n == 1)
+    if build.fork:  # CTAs look for their sequence: as many as might be needed
+        idle += attention.batch
+    combine = combine_launch(attention, kernel, splits, idle=idle)
+    # Each CTA first reads its sequence's splits; those of the fork find their sequence as well.
     groups = (1 + ceil_div(attention.batch, 32)) / 2
-    combine = replace(combine, item_clocks=WALK_CLOCKS * groups, plain=max(splits) == 1)
+    clocks = WALK_CLOCKS * groups if build.fork else gpu.l2.latency_clocks
+    combine = replace(combine, item_clocks=clocks, plain=max(splits) == 1)
     return (*launches, combine)
 
 
@@ -98,24 +107,11 @@ def _hopper_item_clocks(attention: Attention, gpu: Gpu, plan: Flash3Plan, items:
     """Clocks in which consumers hand over from one item to the next, and in which it is found.
 
     With variable lengths one warp walks over the batch, 31 sequences at a time. While each of W
-    workers takes one of the items of a batch B, it passes W·B/items sequences, at most B.
+    workers takes one of the items of a batch B, it passes W·B/items sequences, at most B: also on
+    its way to a first item.
     """
     hand_over = HAND_OVER_CLOCKS if plan.tile.block_m > 64 else 0.0
-    if not plan.varlen or items <= gpu.sm.count:
+    if not plan.varlen:
         return hand_over
     passed = min(gpu.sm.count * attention.batch / items, attention.batch)
     return hand_over + WALK_CLOCKS * passed / 31
-
-
-def _prepare() -> Launch:
-    """`prepare_varlen_num_blocks`: one CTA counts blocks and sets splits; no bytes worth a name."""
-    return Launch(
-        name="prepare",
-        threads=PREPARE_THREADS,
-        registers=PREPARE_REGISTERS,
-        smem_bytes=0,
-        step=Step(tracks=((Part("count", {Pipe.FP32: 1.0}),),), load_bytes=0.0),
-        work=flat_work(1, steps=0, loop_bytes=0),
-        reads=(),
-        writes=(),
-    )

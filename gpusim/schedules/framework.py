@@ -68,8 +68,14 @@ def sglang_conversions(attention: Attention) -> tuple[Launch, ...]:
     a few bytes, whatever the problem: inferred from measured calls on H100, which take 6 to 8 us
     longer; which kernels they are is not known.
     """
-    casts = _casts(attention) if attention.cache_dtype == "fp8" and attention.single_query else ()
+    fp8 = attention.cache_dtype == "fp8"
+    casts = _casts(attention) if fp8 and attends_to_cache(attention) else ()
     return *casts, *_small_kernels("prepare_192", 5 if attention.head_dim == 192 else 0)
+
+
+def attends_to_cache(attention: Attention) -> bool:
+    """Whether this is decode to the framework: one query a sequence, and keys from before."""
+    return attention.single_query and all(s.kv_len > 1 for s in attention.sequences)
 
 
 def _casts(attention: Attention) -> tuple[Launch, ...]:
@@ -125,11 +131,6 @@ def _small_kernels(name: str, count: int) -> tuple[Launch, ...]:
         )
         for i in range(count)
     )
-
-
-def counter_reset() -> Launch:
-    """`zero_` of FlashAttention-3's tile counter, where no kernel of the call resets it."""
-    return _small_kernels("reset", 1)[0]
 
 
 def query_copy(attention: Attention, index: int) -> Launch:

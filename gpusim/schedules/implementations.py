@@ -18,7 +18,7 @@ from gpusim.schedules.flashinfer import flashinfer_attention
 from gpusim.schedules.flashinfer_decode import flashinfer_cuda_core_decode
 from gpusim.schedules.forward import forward_launch
 from gpusim.schedules.framework import (
-    counter_reset,
+    attends_to_cache,
     output_copy,
     query_copy,
     reading,
@@ -176,10 +176,18 @@ VLLM_FLASH3 = Flash3Build(fork=True, scheduled=True, graph_splits=(32, 512))
 
 
 def _vllm_flash3(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
-    """vLLM's fork of FlashAttention-3; its combine kernel resets the tile counter, or `zero_`."""
-    launches = flash3_launches(attention, gpu, Tiling(), VLLM_FLASH3)
-    combines = launches[-1].name == "combine"
-    return launches if combines else (*launches, counter_reset())
+    """vLLM's fork of FlashAttention-3."""
+    return flash3_launches(attention, gpu, Tiling(), VLLM_FLASH3)
+
+
+def _sglang_flash3(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
+    """SGLang plans decode before the call, unless it has a window (`flashattention_backend.py`).
+
+    The version measured on Hopper does (0.5.14); that measured on Ampere (0.5.10) plans every call.
+    """
+    hopper = bool(gpu.tensor.wgmma_flop_per_clock)
+    ahead = hopper and attends_to_cache(attention) and attention.window is None
+    return flash3_launches(attention, gpu, Tiling(), Flash3Build(scheduled=ahead))
 
 
 def _own(
@@ -212,8 +220,8 @@ IMPLEMENTATIONS = {
     ),
     "flash_attn_3": Implementation(prefill=_flash3, decode=_flash3, quantises=True),
     "sglang_flash_attn_3": Implementation(
-        prefill=_flash3,
-        decode=_flash3,
+        prefill=_sglang_flash3,
+        decode=_sglang_flash3,
         lead_us=SGLANG_US,
         before=sglang_conversions,
         page_size=1,
