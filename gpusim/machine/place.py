@@ -126,18 +126,20 @@ def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz:
     edges = tiles.load_bytes + last
     edge_clocks = edges / edge_rate(gpu, launch.num_ctas)
     total = tiles.loop_bytes + tiles.load_bytes + tiles.store_bytes
+    start = 0.0 if launch.plain else gpu.cta.latency_ns / NS_PER_US * clock
+    latency = start + launch.item_clocks + _item_clocks(launch, gpu, fit)
+    hidden = latency * (1 - launch.num_ctas / launch.work.num_items) if launch.runs_ahead else 0.0
     return Placed(
         launch=launch,
         occupancy=fit,
         step=step,
         traffic=traffic,
         clock=clock,
-        latency_us=(launch.item_clocks + _item_clocks(launch, gpu, fit)) / clock
-        + (0.0 if launch.plain else gpu.cta.latency_ns / NS_PER_US),
+        latency_us=(latency - hidden) / clock,
         gap_us=launch.lead_us + (0.0 if launch.programmatic else gpu.launch.graph_us),
         merge_us=(gpu.l2.latency_clocks + launch.merge_bytes / gpu.l2.port_bytes_per_clock_per_sm)
         / clock,
-        units=tiles.steps + (edge_clocks + step.fill) / step.alone,
+        units=tiles.steps + (edge_clocks + step.fill + hidden) / step.alone,
         hbm_bytes=total * traffic.hbm_fraction,
         l2_bytes=total,
         hbm_bandwidth=gpu.hbm.sustained_gb_per_s * 1e3,

@@ -10,7 +10,12 @@ from dataclasses import replace
 from gpusim.errors import SpecError
 from gpusim.schedules.combine import combine_launch, flash3_combine
 from gpusim.schedules.flash3_plan import UPSTREAM, Flash3Build, Flash3Plan, flash3_plan
-from gpusim.schedules.flash3_prepare import SEQUENCES_PER_CTA, counter_reset, prepare_launch
+from gpusim.schedules.flash3_prepare import (
+    SEQUENCES_PER_CTA,
+    SEQUENCES_PER_WARP,
+    counter_reset,
+    prepare_launch,
+)
 from gpusim.schedules.flash3_step import flash3_step
 from gpusim.schedules.forward import grid_launch
 from gpusim.schedules.launch import Launch, persistent
@@ -76,6 +81,7 @@ def flash3_launches(
                 gathers_pages_of=attention.page_size if plan.gathers else None,
                 two_level=build.fork and attention.dtype == "fp8",
             ),
+            runs_ahead=True,
             programmatic=prepares and attention.batch <= SEQUENCES_PER_CTA,
             item_clocks=_hopper_item_clocks(attention, gpu, plan, forward.work.num_items),
         )
@@ -114,4 +120,9 @@ def _hopper_item_clocks(attention: Attention, gpu: Gpu, plan: Flash3Plan, items:
     if not plan.varlen:
         return hand_over
     passed = min(gpu.sm.count * attention.batch / items, attention.batch)
-    return hand_over + WALK_CLOCKS * passed / 31
+    # Causal and windowed kernels then read how many heads take turns (`num_nheads_in_l2_ptr`).
+    # A single query drops its mask, but not at d = 128 with pages (`mha_fwd`).
+    paged_128 = attention.page_size is not None and 64 < attention.head_dim <= 128
+    swizzles = plan.masked or (attention.causal and paged_128)
+    read = gpu.l2.latency_clocks if swizzles else 0.0
+    return hand_over + read + WALK_CLOCKS * passed / SEQUENCES_PER_WARP

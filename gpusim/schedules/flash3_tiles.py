@@ -20,6 +20,11 @@ class Flash3Case:
     fork: bool = False
 
     @property
+    def one_group(self) -> bool:
+        """Whether one warpgroup computes (`use_one_mma_wg`): few rows; not for windows in vLLM."""
+        return self.rows <= 64 and self.head_dim in (64, 128) and not (self.fork and self.local)
+
+    @property
     def masked(self) -> bool:
         """Whether the narrow column of the 16-bit table applies."""
         return self.causal or self.local or self.paged_gather
@@ -34,11 +39,11 @@ FORK_FP8_KEYS = ((64, 128), (96, 128), (128, 192), (192, 96), (256, 128))
 def sm90_tile(case: Flash3Case) -> Tile:
     """16-bit tiles on Hopper: one producer warpgroup beside block_m/64 that compute, two KV stages.
 
-    Up to 64 packed rows and a head size of 64 or 128, one warpgroup computes (`use_one_mma_wg`,
-    written for vLLM's fork; measured latencies show it in SGLang's FA3 as well).
+    Up to 64 packed rows and a head size of 64 or 128, one warpgroup computes (written for vLLM's
+    fork; measured latencies show it in SGLang's FA3 as well, there with windows too).
     """
     d = case.head_dim
-    if case.rows <= 64 and d in (64, 128) and not case.local:
+    if case.one_group:
         return _sm90(case, 64, 192 if d == 64 else 128 if case.masked else 176)
     if d <= 64 and case.fork and case.masked and (case.local or not case.causal):
         return _sm90(case, 192, 160, p_in_smem=not case.local)
@@ -61,7 +66,7 @@ def sm90_fp8_tile(case: Flash3Case) -> Tile:
     Those of the fork leave registers for a second accumulator (`two_level` in `flash3_step`).
     """
     d = case.head_dim
-    if case.rows <= 64 and d in (64, 128) and not case.local:
+    if case.one_group:
         return _sm90(case, 64, 128 if d == 64 else 96, fp8=True)
     if case.fork:
         narrow = next(n for limit, n in FORK_FP8_KEYS if d <= limit)
