@@ -1,15 +1,20 @@
 """FlashAttention-3: tiles, steps against measured clocks, packing, splits, order."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gpusim.errors import SpecError
 from gpusim.machine.pipes import step_time
+from gpusim.machine.place import place
 from gpusim.schedules.catalogue import build_launches
 from gpusim.schedules.flash3_plan import flash3_plan
 from gpusim.schedules.flash3_step import flash3_step
 from gpusim.schedules.flash3_tiles import Flash3Case, sm8x_tile, sm90_fp8_tile, sm90_tile
+from gpusim.schedules.flash3_two_level import two_level_parts
 from gpusim.schedules.launch import Launch
+from gpusim.schedules.step import Pipe
 from gpusim.schedules.tiling import Tiling
 from gpusim.spec.attention import Attention, Sequence
 from gpusim.spec.gpu import Gpu
@@ -226,3 +231,34 @@ def test_warps_follow_the_rows_of_an_overridden_tile() -> None:
 def test_fp8_is_refused_without_warpgroup_instructions() -> None:
     with pytest.raises(SpecError, match="FP8 warpgroup instructions"):
         build_launches("flash3_fp8", attention((1, 128, 128)), A100, {})
+
+
+def test_the_fork_spills_its_second_accumulator_through_l2_only_at_head_size_256() -> None:
+    """d = 128, 192 keys: 96 + 24 + 128 = 248 registers of 216, 32 KiB of which L1 holds.
+
+    d = 256, 128 keys: 64 + 16 + 256 = 336 of 216, 120 KiB; shared memory leaves 4 KiB of L1, and
+    the port to L2 is half as wide as L1.
+    """
+    d128 = sm90_fp8_tile(case(128, causal=True, paged_gather=True, fork=True))
+    d256 = sm90_fp8_tile(case(256, causal=True, paged_gather=True, fork=True))
+    (add, near), (_, far) = two_level_parts(d128, H100), two_level_parts(d256, H100)
+    assert add.amounts[Pipe.FP32] == 2 * 64 * 128
+    assert near.amounts[Pipe.SMEM] == 2 * 32 * 128 * 4
+    assert far.amounts[Pipe.SMEM] == 2 * (2 * 120 * 128 * 4)
+
+
+def test_vllms_windows_take_the_tile_of_three_warpgroups() -> None:
+    assert sm90_tile(case(64, rows=8, local=True, paged_gather=True)).block_m == 64
+    assert sm90_tile(case(64, rows=8, local=True, paged_gather=True, fork=True)).block_m == 192
+
+
+def test_items_after_a_workers_first_start_while_memory_is_busy() -> None:
+    """264 equal items on 132 workers: half of what the two of a worker wait counts as loop time."""
+    a = attention((264, 1, 64), heads=(4, 1), page_size=16)
+    launch = forward(a, H100)
+    placed = place((launch,), H100, load="benchmark", warm=True)[0]
+    alone = place((replace(launch, runs_ahead=False),), H100, load="benchmark", warm=True)[0]
+    assert launch.work.num_items == 264
+    assert placed.latency_us == pytest.approx(alone.latency_us / 2)
+    moved = (placed.units - alone.units) / placed.rate(1)
+    assert moved == pytest.approx(alone.latency_us / 2)

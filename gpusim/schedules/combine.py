@@ -88,7 +88,7 @@ def combine_launch(
             syncs=0,
         ),
         work=work,
-        reads=(once("partial", partial),),
-        writes=(once("o", stored),),
+        reads=(once("partial", partial),) if partial else (),
+        writes=(once("o", stored),) if stored else (),
         programmatic=kernel.programmatic,
     )

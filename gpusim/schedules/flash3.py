@@ -17,6 +17,7 @@ from gpusim.schedules.flash3_prepare import (
     prepare_launch,
 )
 from gpusim.schedules.flash3_step import flash3_step
+from gpusim.schedules.flash3_two_level import two_level_parts
 from gpusim.schedules.forward import grid_launch
 from gpusim.schedules.launch import Launch, persistent
 from gpusim.schedules.tiling import Tiling
@@ -66,6 +67,7 @@ def flash3_launches(
     hopper = bool(gpu.tensor.wgmma_flop_per_clock)
     prepares = plan.varlen and not build.scheduled
     local = attention.effective_window is not None
+    two_level = build.fork and attention.dtype == "fp8"
     tile, splits = plan.tile, plan.grid.splits
     forward = grid_launch(
         attention, tile, plan.grid, name="flash_fwd_sm90" if hopper else "flash_fwd_sm80"
@@ -79,7 +81,7 @@ def flash3_launches(
                 tile,
                 dtype=attention.dtype,
                 gathers_pages_of=attention.page_size if plan.gathers else None,
-                two_level=build.fork and attention.dtype == "fp8",
+                after_pv=two_level_parts(tile, gpu) if two_level else (),
             ),
             runs_ahead=True,
             programmatic=prepares and attention.batch <= SEQUENCES_PER_CTA,
@@ -89,24 +91,30 @@ def flash3_launches(
         clocks = SM8X_SPLIT_CLOCKS if plan.grid.longest_first else SM8X_CLOCKS
         forward = replace(forward, item_clocks=clocks)
     launches = (
-        (prepare_launch(attention.batch, sorts=not local), forward) if prepares else (forward,)
+        (prepare_launch(attention.batch, gpu, sorts=not local), forward) if prepares else (forward,)
     )
     if plan.most_splits == 1:
         return (*launches, counter_reset()) if build.scheduled else launches
-    kernel = flash3_combine(attention.value_dim, programmatic=hopper)
-    counts = [
-        (s.count * s.q_len * attention.q_heads, n)
-        for s, n in zip(attention.sequences, splits, strict=True)
-    ]
-    idle = sum(ceil_div(rows, kernel.block_m) for rows, n in counts if n == 1)
-    if build.fork:  # CTAs look for their sequence: as many as might be needed
-        idle += attention.batch
+    return (*launches, _combine(attention, gpu, plan, build))
+
+
+def _combine(attention: Attention, gpu: Gpu, plan: Flash3Plan, build: Flash3Build) -> Launch:
+    """The combine kernel: its CTAs read their sequence's splits, and end where there is but one.
+
+    Those of the fork find their sequence first, one CTA more than needed for each
+    (`StaticVarlenTileScheduler`).
+    """
+    splits = plan.grid.splits
+    kernel = flash3_combine(attention.value_dim, programmatic=bool(gpu.tensor.wgmma_flop_per_clock))
+    idle = attention.batch if build.fork else 0
+    for s, n in zip(attention.sequences, splits, strict=True):
+        if n == 1:
+            idle += ceil_div(s.count * s.q_len * attention.q_heads, kernel.block_m)
+    clocks = gpu.l2.latency_clocks
+    if build.fork:
+        clocks = WALK_CLOCKS * (1 + ceil_div(attention.batch, 32)) / 2
     combine = combine_launch(attention, kernel, splits, idle=idle)
-    # Each CTA first reads its sequence's splits; those of the fork find their sequence as well.
-    groups = (1 + ceil_div(attention.batch, 32)) / 2
-    clocks = WALK_CLOCKS * groups if build.fork else gpu.l2.latency_clocks
-    combine = replace(combine, item_clocks=clocks, plain=max(splits) == 1)
-    return (*launches, combine)
+    return replace(combine, item_clocks=clocks, plain=max(splits) == 1)
 
 
 def _hopper_item_clocks(attention: Attention, gpu: Gpu, plan: Flash3Plan, items: int) -> float:

@@ -3,6 +3,7 @@
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.work import flat_work
+from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div
 
 #: Registers of a thread; only the occupancy depends on them.
@@ -15,28 +16,24 @@ SEQUENCES_PER_WARP, SEQUENCES_PER_CTA = 31, 992
 COMPARE_CLOCKS = 72
 #: Shared memory that the comparisons of a warp's 32 threads occupy: keys lie 16 B apart.
 COMPARE_BYTES = 16
-SMEM_BYTES_PER_CLOCK = 128
 
 
-def prepare_launch(batch: int, *, sorts: bool) -> Launch:
+def prepare_launch(batch: int, gpu: Gpu, *, sorts: bool) -> Launch:
     """`prepare_varlen_num_blocks`: counts blocks, sets splits, and sorts the sequences by length.
 
     A warp for each 31 sequences, rounded up to a power of two, a CTA for each 992. Without a
     sliding window its n threads sort by merging: round r of log2 n searches r times,
 
-        clocks = sum over r of r·(COMPARE_CLOCKS + n·16/128)
+        clocks = sum over r of r·(COMPARE_CLOCKS + n·16 B / shared memory's bytes a clock)
 
     Source: `hopper/flash_prepare_scheduler.cu` (`cub::BlockMergeSort`).
-
-    >>> prepare_launch(31, sorts=True).item_clocks, prepare_launch(31, sorts=False).item_clocks
-    (1140.0, 0.0)
     """
     warps = 1
     while warps < min(ceil_div(batch, SEQUENCES_PER_WARP), 32):
         warps *= 2
     threads = 32 * warps
     rounds = threads.bit_length() - 1
-    comparison = COMPARE_CLOCKS + threads * COMPARE_BYTES / SMEM_BYTES_PER_CLOCK
+    comparison = COMPARE_CLOCKS + threads * COMPARE_BYTES / gpu.pipes.smem_bytes_per_clock
     searches = rounds * (rounds + 1) / 2 if sorts else 0.0
     return _small(
         "prepare",

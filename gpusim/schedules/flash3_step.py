@@ -13,13 +13,13 @@ TRANSPOSE_OPS = 128 / TRANSPOSED_PER_CLOCK
 #: rows of K and V one by one and waits until V is there to be transposed.
 GATHER_CLOCKS = 1150
 
-#: Registers for accumulators of a consumer thread, by consumer warpgroups: what `setmaxnreg` leaves
-#: less 24 or 32 for all else (`AI/SM90_BLOCK_SIZE_TUNING.md` of flash-attention; one: its rule).
-ACCUMULATOR_REGISTERS = {1: 231, 2: 216, 3: 128}
-
 
 def flash3_step(
-    tile: Tile, *, dtype: str, gathers_pages_of: int | None = None, two_level: bool = False
+    tile: Tile,
+    *,
+    dtype: str,
+    gathers_pages_of: int | None = None,
+    after_pv: tuple[Part, ...] = (),
 ) -> Step:
     """A track per consumer warpgroup of 64 rows; each reads its own copy of K and V.
 
@@ -39,7 +39,7 @@ def flash3_step(
         gathers_pages_of: keys of a cache page, if the producer gathers rows (`paged_kv.h`). In FP8
             it cannot run ahead of the V tile that it transposes; with pages of one key, it waits
             for the page table as well.
-        two_level: FP8 adds each tile's PV to O outside the tensor cores (`two_level_parts`).
+        after_pv: further parts of a track (`two_level_parts`).
     """
     fp8 = dtype == "fp8"
     e = tile.element_bytes
@@ -55,7 +55,7 @@ def flash3_step(
         Part("pack", {Pipe.CONVERT: scores / 2}),
         Part("scale", {Pipe.FP32: 3 * scores + 64 * dv}),
         Part("pv", pv),
-        *(_two_level_parts(tile) if two_level else ()),
+        *after_pv,
     )
     transpose = Part("transpose", {Pipe.FP32: TRANSPOSE_OPS * n * dv}, exposed=True)
     copies = Part("load", {Pipe.SMEM: loaded}, hidden=True)
@@ -72,18 +72,3 @@ def flash3_step(
         load_clocks=GATHER_CLOCKS + n * dv / TRANSPOSED_PER_CLOCK if gathers else 0.0,
         syncs=1.0 if groups == 1 else 0.0,
     )
-
-
-def _two_level_parts(tile: Tile) -> tuple[Part, ...]:
-    """What adding PV to O in FP32 costs a track: O is set aside before PV and added after it.
-
-    Each wants an instruction an element. S, P and O twice are alive at once; what of them exceeds
-    the registers goes to local memory and back (L1 and shared memory share a data path), 4 B a
-    register and thread each way. Source: `gemm` in `hopper/utils.h` of vLLM's fork.
-    """
-    n, dv = tile.block_n, tile.value_dim
-    alive = (64 * n + 64 * n // 4 + 2 * 64 * dv) // 128
-    spilled = max(0, alive - ACCUMULATOR_REGISTERS[tile.block_m // 64])
-    add = Part("add", {Pipe.FP32: 2.0 * 64 * dv}, exposed=True)
-    spill = Part("spill", {Pipe.SMEM: 2.0 * 4 * 128 * spilled}, exposed=True)
-    return (add, spill) if spilled else (add,)
