@@ -262,3 +262,33 @@ def test_items_after_a_workers_first_start_while_memory_is_busy() -> None:
     assert placed.latency_us == pytest.approx(alone.latency_us / 2)
     moved = (placed.units - alone.units) / placed.rate(1)
     assert moved == pytest.approx(alone.latency_us / 2)
+
+
+def test_the_fp8_producer_gathers_and_transposes_one_tile_after_another() -> None:
+    """64 x 96 tile at d = 128: 1,150 clocks and 96·128/34 a step beside 24 KiB at 64 B a clock.
+
+    With pages of one key, a wait for the page table before K and before V, in two stages, is added.
+    """
+    tile = sm90_fp8_tile(case(128, rows=8, causal=True, paged_gather=True))
+    own = 1150 + 96 * 128 / 34
+    port = 2 * 96 * 128 / 64 / 2
+    pages = flash3_step(tile, dtype="fp8", gathers_pages_of=16)
+    assert pages.load_clocks == pytest.approx(own)
+    assert step_time(H100, pages, latency_clocks=5000).alone == pytest.approx(
+        max(port + own, step_time(H100, flash3_step(tile, dtype="fp8"), latency_clocks=0).alone)
+    )
+    single = flash3_step(tile, dtype="fp8", gathers_pages_of=1)
+    assert step_time(H100, single, latency_clocks=5000).alone == pytest.approx(5000 + port + own)
+    assert flash3_step(tile, dtype="fp8").load_clocks == 0
+
+
+def test_a_combine_kernel_without_splits_still_ends_each_of_its_ctas() -> None:
+    """8 KV heads of a short batch leave room for splits, of which the whole batch needs none.
+
+    Upstream reads a sequence's splits first (370 clocks): 64 sequences of 32 heads, 8 rows a CTA.
+    """
+    launches = build_launches("flash3", attention((64, 1, 1000), page_size=16), H100, {})
+    combine = launches[-1]
+    assert (combine.name, combine.num_ctas) == ("combine", 64 * 32 / 8)
+    assert combine.plain
+    assert combine.item_clocks == 370
