@@ -42,6 +42,8 @@ def test_vllm_decode_copies_queries_and_outputs_around_packed_heads() -> None:
         "copy_out_0",
         "copy_out_1",
     ]
+    older = names("vllm_0_14_flash_attn_2", attention(4, 1, 256))
+    assert [n for n in older if n.startswith("copy_out")] == [f"copy_out_{i}" for i in range(3)]
     mha = names("vllm_flash_attn_2", attention(4, 1, 256, kv_heads=32))
     assert mha == ["cache_write", "flash_fwd_splitkv"]
 

@@ -19,6 +19,10 @@ NEW_BYTES = 2
 #: Rounds of a copy loop whose loads are under way at once: on H100 a warp moves a KB of each of K
 #: and V in 0.1 us, which takes about eight.
 UNROLLED = 8
+WARP = 32
+#: Calibrated on aiconfigurator vLLM 0.14.0 rows, A100 (prompts with one to eight KV heads): what a
+#: warp of its cache write issues beside the copy, mostly divisions to find an element's place.
+ADDRESS_INSTRUCTIONS = 350
 
 
 def vllm_cache_write(attention: Attention) -> Launch:
@@ -30,6 +34,16 @@ def vllm_cache_write(attention: Attention) -> Launch:
     """
     threads = min(attention.kv_heads * attention.head_dim, 512)
     return _cache_write(attention, tokens_per_cta=1, threads=threads, loads=3, new_bytes=NEW_BYTES)
+
+
+def vllm_0_14_cache_write(attention: Attention) -> Launch:
+    """The same before it moved 16 bytes at once: elements one by one, with 64-bit divisions."""
+    write = vllm_cache_write(attention)
+    steps = float(write.work.tiles.steps.max())
+    issued = ADDRESS_INSTRUCTIONS * ceil_div(write.threads, WARP) / steps
+    (move,) = write.step.tracks[0]
+    slower = replace(move, amounts={**move.amounts, Pipe.ISSUE: issued})
+    return replace(write, step=replace(write.step, tracks=((slower,),)))
 
 
 def sglang_cache_write(attention: Attention) -> Launch:
@@ -46,11 +60,12 @@ def _cache_write(
 ) -> Launch:
     """New keys and values arrive in so many bytes an element and leave in the cache's type.
 
-    If they are all there is (prompts), attention finds in L2 what this launch wrote.
+    If they are all there is (prompts), attention finds in L2 what this launch wrote. A CTA only
+    copies: with the start of an attention CTA, prompts on L40S came out a fifth too slow.
     """
     elements = attention.kv_heads * (attention.head_dim + attention.value_dim) * tokens_per_cta
     prompts = all(s.q_len == s.kv_len for s in attention.sequences)
-    return _copy(
+    copy = _copy(
         "cache_write",
         ceil_div(_tokens(attention), tokens_per_cta),
         (elements * new_bytes, elements * BYTES[attention.cache_dtype]),
@@ -58,6 +73,7 @@ def _cache_write(
         threads=threads,
         loads=loads,
     )
+    return replace(copy, plain=True)
 
 
 def sglang_conversions(attention: Attention) -> tuple[Launch, ...]:

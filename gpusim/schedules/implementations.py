@@ -25,6 +25,7 @@ from gpusim.schedules.framework import (
     sglang_cache_write,
     sglang_conversions,
     sglang_kv_store,
+    vllm_0_14_cache_write,
     vllm_cache_write,
 )
 from gpusim.schedules.launch import Launch
@@ -190,6 +191,20 @@ def _sglang_flash3(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
     return flash3_launches(attention, gpu, Tiling(), Flash3Build(scheduled=ahead))
 
 
+def _vllm_flash2(
+    cache_write: Callable[[Attention], Launch], *, output_copies: int, lead_us: float
+) -> Implementation:
+    """vLLM's FlashAttention-2: versions differ in the cache write, and in copies of O."""
+    return Implementation(
+        prefill=_scheduled(flash2),
+        decode=_varlen_split_kv,
+        page_size=16,
+        cache_write=cache_write,
+        lead_us=lead_us,
+        output_copies=output_copies,
+    )
+
+
 def _own(
     build: Attend, options: Callable[[Attention, Gpu], Mapping[str, int]], *, exact: bool = True
 ) -> Implementation:
@@ -200,7 +215,8 @@ def _own(
 #: framework version take longer than their kernels. Calibrated on aiconfigurator rows of SGLang
 #: 0.5.10 (A100) and 0.5.14 (H100), vLLM 0.14.0 (A100) and 0.24.0 (L40S), vLLM with FlashAttention-3
 #: (H100). SGLang's FlashInfer calls have none.
-SGLANG_US, VLLM_US, VLLM_FA3_US = 0.9, 1.3, 3.6
+SGLANG_US, VLLM_0_14_US, VLLM_US, VLLM_FA3_US = 0.9, 1.3, 1.3, 3.6
+
 
 #: The widest decode batch that vLLM captures in a graph by default.
 VLLM_CAPTURED = 512
@@ -210,13 +226,9 @@ IMPLEMENTATIONS = {
         prefill=_scheduled(flash2),
         decode=_scheduled(flash2_split_kv),
     ),
-    "vllm_flash_attn_2": Implementation(
-        prefill=_scheduled(flash2),
-        decode=_varlen_split_kv,
-        page_size=16,
-        cache_write=vllm_cache_write,
-        lead_us=VLLM_US,
-        output_copies=2,  # vLLM 0.24 on L40S: four copies in all; 0.14 on A100 has one more
+    "vllm_flash_attn_2": _vllm_flash2(vllm_cache_write, output_copies=2, lead_us=VLLM_US),
+    "vllm_0_14_flash_attn_2": _vllm_flash2(
+        vllm_0_14_cache_write, output_copies=3, lead_us=VLLM_0_14_US
     ),
     "flash_attn_3": Implementation(prefill=_flash3, decode=_flash3, quantises=True),
     "sglang_flash_attn_3": Implementation(

@@ -33,7 +33,7 @@ KERNELS = {
     ("sglang", "triton"): "sglang_triton",
     ("sglang", "flashinfer"): "sglang_flashinfer",
 }
-#: FlashAttention-2, where there is no FlashAttention-3 to choose.
+#: As vLLM 0.14.0 names all: FlashAttention-2, where there is no FlashAttention-3 to choose.
 UNVERSIONED = ("vllm", "vllm_flash_attn")
 PHASES = {"context": "prefill", "generation": "decode"}
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "fp8": "fp8"}
@@ -128,7 +128,7 @@ def _kernel(framework: str, kernel_source: str, gpu: str) -> str | None:
     """The implementation that a row's call ran; few calls stand in many rows."""
     call = framework.lower(), kernel_source
     if call == UNVERSIONED and not load_gpu(gpu).tensor.wgmma_flop_per_clock:
-        return "vllm_flash_attn_2"
+        return "vllm_0_14_flash_attn_2"
     return KERNELS.get(call)
 
 
