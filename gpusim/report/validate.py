@@ -7,7 +7,10 @@ from gpusim.report.table import percent, render, table
 
 
 def validation_table(statistics: Mapping[str, Any]) -> str:
-    """Errors of all rows and by group, a roofline's beside them, and what was left out."""
+    """Errors of all rows and by group, a roofline's beside them, and what was left out.
+
+    Below stands how often the faster of two kernels was picked, if two ran on one problem.
+    """
     drawn = table(
         "GPU|kernel|phase|measured|>rows|>median|>mean|>p90|>bias|>rank corr."
         "|>roofline median|>bias|>rank corr."
@@ -17,9 +20,23 @@ def validation_table(statistics: Mapping[str, Any]) -> str:
     for group in statistics["groups"]:
         names = (group[name] for name in ("gpu", "kernel", "phase", "size"))
         drawn.add_row(*names, *_cells(group))
-    text = render(drawn)
+    text = render(drawn) + _pairs(statistics["pairs"])
     left_out = [f" {o['rows']:>6} of {o['of']}: {o['reason']}" for o in statistics["left_out"]]
     return text + "".join(f"{line}\n" for line in [" Left out", *left_out] if left_out)
+
+
+def _pairs(pairs: Mapping[str, Any]) -> str:
+    """A line on pairs of kernels, if there are any.
+
+    >>> _pairs({"pairs": 8, "right": 0.75}), _pairs({"pairs": 0, "right": None})
+    (' Faster of two kernels on one problem (more than 10%): 8 pairs, 75% right\\n', '')
+    """
+    if not pairs["pairs"]:
+        return ""
+    return (
+        " Faster of two kernels on one problem (more than 10%):"
+        f" {pairs['pairs']} pairs, {percent(pairs['right'])} right\n"
+    )
 
 
 def _cells(errors: Mapping[str, Any]) -> list[str]:

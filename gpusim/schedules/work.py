@@ -14,14 +14,14 @@ class Tiles:
     """Columns, a row per distinct work item (an output tile, or a part of one).
 
     Attributes:
-        steps: main-loop steps.
+        steps: main-loop steps; a schedule makes whole ones.
         q_start, q_rows: first query row and number of real rows (rows of packed heads count).
         kv_start, kv_stop: keys that the item walks over.
         loop_bytes: bytes requested from L2 in the main loop.
         load_bytes, store_bytes: bytes of the prologue (Q) and the epilogue (O, statistics).
     """
 
-    steps: Ints
+    steps: Ints | Floats
     q_start: Ints
     q_rows: Ints
     kv_start: Ints
@@ -80,11 +80,15 @@ class Work:
     def query_rows(self, row: int) -> Ints:
         """Query rows of one row of the table."""
         start, rows = int(self.tiles.q_start[row]), int(self.tiles.q_rows[row])
+        return start + self.row_offsets(rows)
+
+    def row_offsets(self, rows: int) -> Ints:
+        """Of the first rows of a tile, how far they lie behind its first."""
         index = np.arange(rows)
         if not self.row_block:
-            return start + index
-        block = index // self.row_block * self.row_stride * self.row_block
-        return start + block + index % self.row_block
+            return index
+        block: Ints = index // self.row_block * self.row_stride * self.row_block
+        return block + index % self.row_block
 
     @property
     def counts(self) -> Ints:

@@ -1,5 +1,6 @@
 """One prediction: a schedule for an attention problem on a GPU, by one of the engines."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +12,12 @@ from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu
 from gpusim.spec.workload import check_conditions
+from gpusim.study.ablation import ablated
 
 ENGINES = ("sim", "analytic")
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - named options, each with a default
     attention: Attention,
     gpu: Gpu | str,
     schedule: str,
@@ -25,6 +27,7 @@ def simulate(
     load: str | float = "steady",
     workload: str = "",
     trace: bool = False,
+    without: Sequence[str] = (),
     **options: Any,
 ) -> Result:
     """Predict one attention call.
@@ -39,6 +42,7 @@ def simulate(
         load: 'benchmark', 'steady' or seconds of continuous load.
         workload: a name for the result.
         trace: keep a span per CTA (`sim` only).
+        without: effects that are switched off (`gpusim.study.ablation`).
         **options: the schedule's own. Tiles: block_m, block_n, num_warps, stages, registers.
             Splits: num_splits. flash1: algorithm ('shipped' or 'paper'). lean: fixed_maximum.
             SANTA: samples, logit_sigma. A kernel of one's own: kernel, a mapping as in workload
@@ -53,18 +57,19 @@ def simulate(
     check_conditions(l2, load)
     launches = build_launches(schedule, attention, gpu, options)
     problem = problem_of(schedule, attention)
+    machine, kept = ablated(problem, gpu, launches, without)
     names = (workload, schedule)
     try:
         if engine == "sim":
             from gpusim.sim.engine import simulate_launches
 
             result = simulate_launches(
-                problem, gpu, launches, names=names, l2=l2, load=load, trace=trace
+                problem, machine, kept, names=names, l2=l2, load=load, trace=trace
             )
         else:
             from gpusim.analytic.engine import predict_launches
 
-            result = predict_launches(problem, gpu, launches, names=names, l2=l2, load=load)
+            result = predict_launches(problem, machine, kept, names=names, l2=l2, load=load)
     except SpecError as error:
         raise SpecError(f"schedule {schedule}: {error}") from error
     exact = is_exact(schedule)

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from gpusim.errors import SpecError, plain
+from gpusim.study.ablation import check_effects
 from gpusim.study.accuracy import FLOOR_US, SIZES, errors, median_errors, size_of
 from gpusim.study.datasets import is_dataset, read_named, suggestion
 from gpusim.study.measured import MeasuredRow
 from gpusim.study.measured_csv import read_measured
+from gpusim.study.pairs import kernel_pairs
 from gpusim.study.predict_row import Prediction, predict_row
 from gpusim.study.simulate import check_engine
 from gpusim.units import ceil_div
@@ -28,14 +30,21 @@ ROWS_PER_WORKER = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
-    """Predictions, and how many rows were left out: of the inputs, and of the rows tried."""
+    """Predictions, and how many rows were left out: of the inputs, and of the rows tried.
+
+    `without` are the effects that were switched off.
+    """
 
     predictions: list[Prediction]
     not_read: Counter[str]
     refused: Counter[str]
+    without: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Statistics of all rows, of those above 50 us, and by GPU, kernel, phase and size."""
+        """Statistics of all rows, of those above 50 us, and by GPU, kernel, phase and size.
+
+        `pairs` says how often the model picks the faster of two kernels on one problem.
+        """
         keys: dict[tuple[str, ...], list[Prediction]] = {}
         for p in self.predictions:
             key = (p.row.gpu, p.row.kernel, p.row.phase, size_of(p.row.measured_us))
@@ -45,7 +54,9 @@ class Validation:
         ordered = sorted(keys, key=lambda key: (*key[:3], sizes.index(key[3])))
         long = [p for p in self.predictions if p.row.measured_us > FLOOR_US]
         return {
+            "without": list(self.without),
             **_statistics(self.predictions),
+            "pairs": kernel_pairs(self.predictions),
             "above_50us": _statistics(long),
             "groups": [
                 dict(zip(names, key, strict=True)) | _statistics(keys[key]) for key in ordered
@@ -72,6 +83,7 @@ def validate(
     workers: int | None = None,
     sample: int | None = None,
     seed: int = 0,
+    without: Sequence[str] = (),
     progress: Callable[[int], AbstractContextManager[Progress]] | None = None,
 ) -> Validation:
     """Predict measured rows, under the clocks of a benchmark.
@@ -83,19 +95,22 @@ def validate(
         workers: processes; as many as there are CPUs by default.
         sample: predict so many rows, drawn at random by `seed`; by default all.
         seed: of the draw.
+        without: effects that are switched off (`gpusim.study.ablation`).
         progress: told how many rows there are, gives what to call with the number done.
 
     Raises:
         SpecError: for a mistake in a file, an unknown dataset, or if no row can be predicted.
     """
     check_engine(engine)
+    without = check_effects(without)
     rows, not_read = read_sources(sources)
     if sample is not None and sample < len(rows):
         drawn = np.random.default_rng(seed).choice(len(rows), sample, replace=False)
         rows = [rows[i] for i in np.sort(drawn)]
     predictions, refused = [], Counter[str]()
+    work = partial(predict_row, engine=engine, without=without)
     with progress(len(rows)) if progress else nullcontext(lambda _: None) as step:
-        for outcome in _outcomes(rows, engine, workers or os.cpu_count() or 1):
+        for outcome in outcomes(rows, work, workers or os.cpu_count() or 1):
             if isinstance(outcome, str):
                 refused[outcome] += 1
             else:
@@ -104,7 +119,7 @@ def validate(
     if not predictions:
         reason = next(iter((*refused, *not_read)), "no rows")
         raise SpecError(f"{sources[0]}: expected a row that can be predicted, found none: {reason}")
-    return Validation(predictions=predictions, not_read=not_read, refused=refused)
+    return Validation(predictions=predictions, not_read=not_read, refused=refused, without=without)
 
 
 def read_sources(sources: Sequence[str]) -> tuple[list[MeasuredRow], Counter[str]]:
@@ -124,10 +139,13 @@ def read_sources(sources: Sequence[str]) -> tuple[list[MeasuredRow], Counter[str
     return rows, left_out
 
 
-def _outcomes(rows: Sequence[MeasuredRow], engine: str, workers: int) -> Iterator[Prediction | str]:
+def outcomes(
+    rows: Sequence[MeasuredRow],
+    work: Callable[[MeasuredRow], Prediction | str],
+    workers: int,
+) -> Iterator[Prediction | str]:
     """Outcomes in the order of the rows, whichever process finds them."""
     workers = min(workers, ceil_div(len(rows), ROWS_PER_WORKER))
-    work = partial(predict_row, engine=engine)
     if workers <= 1:
         yield from map(work, rows)
         return
