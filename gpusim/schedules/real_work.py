@@ -7,7 +7,7 @@ from gpusim.schedules.work import Floats, Ints, Work
 from gpusim.spec.attention import Attention
 
 
-def real_pairs(attention: Attention, work: Work, block_m: int) -> Floats:
+def real_pairs(attention: Attention, work: Work) -> Floats:
     """Pairs of a row and a key that its query sees, in each row of a table of tiles.
 
     Rows of a tile without a query have none, nor have keys that the mask hides or that lie beyond
@@ -16,11 +16,10 @@ def real_pairs(attention: Attention, work: Work, block_m: int) -> Floats:
     Args:
         attention: the problem; its mask decides.
         work: items that walk KV tiles, of all sequences of the problem.
-        block_m: rows of a tile; no item has more.
     """
     tiles, own = work.tiles, _lengths(attention, work)
     pairs = np.zeros(len(tiles))
-    for row, offset in enumerate(work.row_offsets(block_m)):
+    for row, offset in enumerate(work.row_offsets(int(tiles.q_rows.max()))):
         query = (tiles.q_start + offset) // work.packed
         low = np.maximum(first_key(attention, own, query), tiles.kv_start)
         high = np.minimum(last_key(attention, own, query) + 1, tiles.kv_stop)

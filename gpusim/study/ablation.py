@@ -98,7 +98,7 @@ def _unpadded(attention: Attention, launch: Launch) -> Launch:
         return launch
     block_m, block_n = (launch.tile[name] for name in ("block_m", "block_n"))
     tiles = launch.work.tiles
-    filled = real_pairs(attention, launch.work, block_m) / (block_m * block_n)
+    filled = real_pairs(attention, launch.work) / (block_m * block_n)
     steps = np.minimum(tiles.steps, filled)
     return replace(launch, work=replace(launch.work, tiles=replace(tiles, steps=steps)))
 
@@ -148,7 +148,10 @@ def _without_side_kernels(_: Attention, gpu: Gpu, launches: Launches) -> tuple[G
 
 
 def _without_latency(_: Attention, gpu: Gpu, launches: Launches) -> tuple[Gpu, Launches]:
-    """As little as a profile can state, so that even a launch without work takes some time."""
+    """As little as a profile can state, so that even a launch without work takes some time.
+
+    Stages hide latency; with none, one of them takes what the SM's port gives, as all would.
+    """
     parts = {
         "l2": gpu.l2.model_copy(update={"latency_clocks": SMALLEST}),
         "hbm": gpu.hbm.model_copy(update={"latency_ns": SMALLEST}),
@@ -156,7 +159,8 @@ def _without_latency(_: Attention, gpu: Gpu, launches: Launches) -> tuple[Gpu, L
         "launch": gpu.launch.model_copy(update={"stream_us": 0.0, "graph_us": 0.0}),
     }
     return gpu.model_copy(update=parts), tuple(
-        replace(launch, lead_us=0.0, item_clocks=0.0) for launch in launches
+        replace(launch, lead_us=0.0, item_clocks=0.0, step=replace(launch.step, stages=1))
+        for launch in launches
     )
 
 
