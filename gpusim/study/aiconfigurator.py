@@ -112,6 +112,11 @@ def _read(file: Path) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
+def calls_of(framework: str) -> tuple[int, int]:
+    """Calls before the first timed one, and up to the last, as a framework's rows were taken."""
+    return WARM_UPS, WARM_UPS + REPLAYS[framework]
+
+
 def _version(name: str) -> tuple[list[int], bool, int]:
     """A key that sorts 0.14.0 after 0.9.1, and after its release candidates.
 
@@ -170,5 +175,5 @@ def _row(raw: Mapping[str, Any], gpu: str, phase: str, where: str) -> MeasuredRo
         measured_us=1000 * raw["latency"],
         source=f"aiconfigurator-core, {raw['framework']} {raw['version']}",
         attention=attention_of(values, where),
-        calls=(WARM_UPS, WARM_UPS + REPLAYS[raw["framework"].lower()]),
+        calls=calls_of(raw["framework"].lower()),
     )
