@@ -15,7 +15,8 @@ from gpusim.study.accuracy import errors
 from gpusim.study.datasets import read_named
 from gpusim.study.predict_row import Prediction
 from gpusim.study.validate import Validation
-from validation import accuracy
+from validation import accuracy, guard
+from validation.tables import percent
 
 README = accuracy.README.read_text(encoding="utf-8")
 GENERATED = README.partition(accuracy.BEGIN)[2].partition(accuracy.END)[0]
@@ -154,7 +155,7 @@ def test_a_report_has_the_statistics_and_every_reason() -> None:
     ],
 )
 def test_shares_have_two_digits(share: float | None, form: str, text: str) -> None:
-    assert accuracy.percent(share, form) == text
+    assert percent(share, form) == text
 
 
 def test_tables_go_between_the_markers() -> None:
@@ -171,12 +172,16 @@ def test_the_program_writes_the_tables(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(accuracy, "README", readme)
     monkeypatch.setattr(accuracy, "names", lambda: ["x"])
     monkeypatch.setattr(accuracy, "scored", lambda name, **_: _made_up(name, {}))
+    recorded: list[str] = []
+    monkeypatch.setattr(guard, "record", lambda: recorded.append("medians"))
     shown = CliRunner().invoke(accuracy.main, ["--engine", "analytic"])
     assert shown.exit_code == 0
     assert "--sample 1000 --engine analytic --write" in shown.stdout
+    assert recorded == []
     assert CliRunner().invoke(accuracy.main, ["--engine", "analytic", "--write"]).exit_code == 0
     written = readme.read_text(encoding="utf-8")
     assert written == f"title\n{accuracy.BEGIN}{shown.stdout}{accuracy.END}"
+    assert recorded == ["medians"]
 
 
 def test_without_the_package_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from conftest import Cli
 
 from gpusim.spec.attention import Attention, Sequence
 from gpusim.study.measured import MeasuredRow
-from gpusim.study.pairs import Pair, kernel_pairs, pairs_of
+from gpusim.study.pairs import Pair, pairs_of, share_right
 from gpusim.study.predict_row import Prediction
 
 PROBLEM = Attention(
@@ -37,37 +37,40 @@ def test_three_kernels_on_a_problem_make_the_pairs_that_differ_by_enough() -> No
     found = [_prediction("a", 100, 90), _prediction("b", 109, 60), _prediction("c", 150, 80)]
     right, wrong = Pair("h100_sxm", ("b", "c"), True), Pair("h100_sxm", ("a", "c"), False)
     assert set(pairs_of(found)) == {right, wrong}
-    assert kernel_pairs(found) == {"pairs": 2, "right": 0.5}
+    assert share_right(pairs_of(found)) == {"pairs": 2, "right": 0.5}
 
 
 @pytest.mark.parametrize(("slower", "pairs"), [(110.0, 0), (110.2, 1)])
 def test_ten_per_cent_of_the_faster_one_decide(slower: float, pairs: int) -> None:
     found = [_prediction("b", slower, 2.0), _prediction("a", 100.0, 1.0)]
-    assert kernel_pairs(found) == {"pairs": pairs, "right": 1.0 if pairs else None}
+    assert share_right(pairs_of(found)) == {"pairs": pairs, "right": 1.0 if pairs else None}
 
 
 def test_a_tie_picks_neither() -> None:
     found = [_prediction("a", 100, 50), _prediction("b", 200, 50)]
-    assert kernel_pairs(found) == {"pairs": 1, "right": 0.0}
+    assert share_right(pairs_of(found)) == {"pairs": 1, "right": 0.0}
 
 
 def test_a_kernel_of_several_rows_stands_for_their_median() -> None:
     twice = [_prediction("a", us, 10.0) for us in (90.0, 100.0, 500.0)]
-    assert kernel_pairs([*twice, _prediction("b", 120.0, 11.0)]) == {"pairs": 1, "right": 1.0}
+    assert share_right(pairs_of([*twice, _prediction("b", 120.0, 11.0)])) == {
+        "pairs": 1,
+        "right": 1.0,
+    }
 
 
 @pytest.mark.parametrize("change", [{"window": 64}, {"q_heads": 16}, {"kv_dtype": "fp8"}])
 def test_other_problems_are_no_pairs(change: dict[str, object]) -> None:
     found = [_prediction("a", 100, 1), _prediction("b", 200, 2, **change)]
-    assert kernel_pairs(found)["pairs"] == 0
+    assert len(pairs_of(found)) == 0
     cold = replace(found[0], row=replace(found[0].row, kernel="b", l2="cold", measured_us=200))
-    assert kernel_pairs([found[0], cold])["pairs"] == 0
+    assert len(pairs_of([found[0], cold])) == 0
 
 
 @pytest.mark.parametrize("change", [{"page_size": 64}, {"kv_dtype": "bf16"}, {"v_head_dim": 128}])
 def test_the_same_problem_said_otherwise_is_one(change: dict[str, object]) -> None:
     found = [_prediction("a", 100, 1), _prediction("b", 200, 2, **change)]
-    assert kernel_pairs(found) == {"pairs": 1, "right": 1.0}
+    assert share_right(pairs_of(found)) == {"pairs": 1, "right": 1.0}
 
 
 CSV = """gpu,kernel,phase,batch,q_len,kv_len,q_heads,kv_heads,head_dim,dtype,kv_dtype,causal,\

@@ -2,7 +2,8 @@
 
 Predicts a sample of every dataset and prints the tables of this folder's README. A sample is what
 `gpusim validate DATASET --sample N` draws. Beside it stands a small sample that a test predicts
-again, so that the tables cannot fall behind the model unseen.
+again, so that the tables cannot fall behind the model unseen. `--write` also records the medians of
+the sample that the project carries (`validation/guard.py`).
 """
 
 import sys
@@ -24,7 +25,12 @@ from gpusim.study import aiconfigurator
 from gpusim.study.datasets import PUBLISHED, measured
 from gpusim.study.predict_row import Prediction
 from gpusim.study.validate import Validation, read_sources, validate
+from validation import guard
+from validation.ablation import ablation_table
 from validation.command import run_command
+from validation.kernel_pairs import pairs_table
+from validation.tables import markdown, percent
+from validation.targets import Rows, targets_table
 
 README = Path(__file__).parent / "README.md"
 BEGIN, END = "<!-- accuracy -->\n", "<!-- end of accuracy -->\n"
@@ -112,42 +118,41 @@ def scored(name: str, *, sample: int, engine: str, workers: int) -> Scored:
     return Scored(name=name, rows=total, found=found, checked=checked(name))
 
 
-def report(datasets: Sequence[Scored], *, engine: str, sample: int) -> str:
-    """Everything between the markers of the README."""
+def more(datasets: Sequence[Scored], *, engine: str, workers: int) -> list[str]:
+    """Tables with predictions of their own: pairs of kernels, and effects switched off."""
+    fit = [d for d in datasets if d.name in FIT_SETS and d.name != PUBLISHED]
+    rows = [p.row for d in fit for p in d.found.predictions]
+    return [
+        pairs_table([d.name for d in datasets], engine=engine, seed=SEED, workers=workers),
+        ablation_table(rows, workers=workers),
+    ]
+
+
+def report(
+    datasets: Sequence[Scored], *, engine: str, sample: int, tables: Sequence[str] = ()
+) -> str:
+    """Everything between the markers of the README; `tables` stand between the others."""
     modelled = [d for d in datasets if d.found.predictions]
+    aimed = [
+        Rows(d.name, d.name in FIT_SETS, d.found.predictions)
+        for d in modelled
+        if d.name.startswith(aiconfigurator.PREFIX)
+    ]
     parts = (
         _INTRODUCTION.format(
             sample=sample, engine=engine, package=PACKAGE, version=version(PACKAGE), seed=SEED
         ),
         markdown(DATASET_COLUMNS, (_dataset(d) for d in modelled)),
+        targets_table(aimed),
         "By kernel and phase, rows of the same samples:\n",
         markdown(GROUP_COLUMNS, _groups(modelled)),
+        *tables,
         "Rows left out:\n",
         "".join(f"- {line}\n" for d in datasets for line in _left_out(d)) or "- none\n",
         f"A test predicts {CHECKED} rows of each dataset again, with `sim` and seed {SEED}:\n",
         markdown(CHECKED_COLUMNS, (_checked(d) for d in modelled)),
     )
     return "\n".join(parts)
-
-
-def markdown(columns: tuple[str, str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of columns of words and columns of numbers; the numbers stand to the right."""
-    words, numbers = (group.split("|") for group in columns)
-    rule = ["---"] * len(words) + ["---:"] * len(numbers)
-    lines = ([*words, *numbers], rule, *rows)
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def percent(share: float | None, form: str = "") -> str:
-    """Per cent in two digits or more; `form` '+' gives the sign as well.
-
-    >>> percent(0.0734), percent(0.293), percent(-0.0004, "+"), percent(1.5, "+"), percent(None)
-    ('7.3', '29', '+0.0', '+150', '')
-    """
-    if share is None:
-        return ""
-    places = 1 if round(abs(100 * share), 1) < 10 else 0
-    return f"{round(100 * share, places) + 0.0:{form}.{places}f}"  # + 0.0: no minus before a zero
 
 
 def _dataset(dataset: Scored) -> list[str]:
@@ -220,7 +225,9 @@ def with_tables(text: str, tables: str) -> str:
 @click.option("--sample", type=click.IntRange(min=1), default=SAMPLE, show_default=True)
 @click.option("--engine", type=click.Choice(["sim", "analytic"]), default="sim", show_default=True)
 @click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True)
-@click.option("--write", is_flag=True, help="Into validation/README.md, not standard output.")
+@click.option(
+    "--write", is_flag=True, help="Into validation/README.md; record the guard's medians."
+)
 def main(sample: int, engine: str, workers: int, *, write: bool) -> None:
     """Predict a sample of every dataset, and tabulate how far predictions lie from it."""
     console = Console(stderr=True)
@@ -230,10 +237,12 @@ def main(sample: int, engine: str, workers: int, *, write: bool) -> None:
             scored(name, sample=sample, engine=engine, workers=workers)
             for name in bar(names(), disable=not console.is_terminal)
         ]
-        tables = report(datasets, engine=engine, sample=sample)
+        extra = more(datasets, engine=engine, workers=workers)
+        tables = report(datasets, engine=engine, sample=sample, tables=extra)
         if write:
             text = with_tables(README.read_text(encoding="utf-8"), tables)
             write_file(text.encode(), README)
+            guard.record()
         else:
             click.echo(tables, nl=False)
     except SpecError as error:

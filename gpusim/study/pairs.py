@@ -1,6 +1,6 @@
 """Two kernels measured on the same problem: whether the model picks the faster one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from statistics import median
 from typing import Any, NamedTuple
@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 from gpusim.study.measured import MeasuredRow
 from gpusim.study.predict_row import Prediction
 
-#: Kernels whose times differ by no more than this are as fast as each other.
+#: Kernels whose times differ by no more than this share of the faster one's are equally fast.
 LEAST_DIFFERENCE = 0.10
 
 
 class Pair(NamedTuple):
     """Two kernels on a problem, whose measured times differ by enough to ask which is faster.
 
-    `right` is whether the one measured to be faster is predicted to be.
+    `kernels` are in the order of the alphabet; `right` is whether the one measured to be faster is
+    predicted to be.
     """
 
     gpu: str
@@ -34,39 +35,38 @@ def problem(row: MeasuredRow) -> tuple[Any, ...]:
     return (row.gpu, row.l2, *types, *sizes, a.causal, a.window, a.sequences)
 
 
-def pairs_of(predictions: Iterable[Prediction]) -> list[Pair]:
-    """Pairs of kernels on one problem, measured to differ by more than 10 % of the faster one.
+def differing(measured_us: Mapping[str, Sequence[float]]) -> list[tuple[str, str]]:
+    """Kernels on one problem that differ by more than 10 %, the faster one first.
 
-    A kernel with several rows on a problem stands for their median.
+    A kernel of several rows stands for their median.
+
+    >>> differing({"a": [1.5], "b": [1.0, 1.0, 9.0], "c": [1.05]})
+    [('b', 'a'), ('c', 'a')]
     """
-    times: dict[tuple[Any, ...], dict[str, list[Prediction]]] = {}
+    times = sorted((median(us), kernel) for kernel, us in measured_us.items())
+    return [
+        (kernel, other)
+        for (fast, kernel), (slow, other) in combinations(times, 2)
+        if slow > (1 + LEAST_DIFFERENCE) * fast
+    ]
+
+
+def pairs_of(predictions: Iterable[Prediction]) -> list[Pair]:
+    """All such pairs among predictions."""
+    problems: dict[tuple[Any, ...], dict[str, list[Prediction]]] = {}
     for p in predictions:
-        times.setdefault(problem(p.row), {}).setdefault(p.row.kernel, []).append(p)
+        problems.setdefault(problem(p.row), {}).setdefault(p.row.kernel, []).append(p)
     found = []
-    for kernels in times.values():
-        middles = sorted(
-            (_middle(rows), kernel, rows[0].row.gpu) for kernel, rows in kernels.items()
-        )
-        for ((fast, fast_predicted), one, gpu), ((slow, slow_predicted), other, _) in combinations(
-            middles, 2
-        ):
-            if slow > (1 + LEAST_DIFFERENCE) * fast:
-                kernel = (min(one, other), max(one, other))
-                found.append(Pair(gpu, kernel, fast_predicted < slow_predicted))
+    for (gpu, *_), kernels in problems.items():
+        measured = {kernel: [p.row.measured_us for p in rows] for kernel, rows in kernels.items()}
+        predicted = {k: median(p.predicted_us for p in rows) for k, rows in kernels.items()}
+        for fast, slow in differing(measured):
+            names = (min(fast, slow), max(fast, slow))
+            found.append(Pair(gpu, names, predicted[fast] < predicted[slow]))
     return found
 
 
-def kernel_pairs(predictions: Iterable[Prediction]) -> dict[str, Any]:
-    """How many such pairs there are, and the share that the model orders right; None of none."""
-    return share_right(pairs_of(predictions))
-
-
 def share_right(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Number of pairs and share of those in the right order."""
+    """Number of pairs, and the share that the model orders right; None of none."""
     right = sum(pair.right for pair in pairs)
     return {"pairs": len(pairs), "right": right / len(pairs) if pairs else None}
-
-
-def _middle(rows: Sequence[Prediction]) -> tuple[float, float]:
-    """Measured and predicted time of a kernel on a problem."""
-    return median(p.row.measured_us for p in rows), median(p.predicted_us for p in rows)

@@ -19,7 +19,7 @@ from gpusim.study.accuracy import FLOOR_US, SIZES, errors, median_errors, size_o
 from gpusim.study.datasets import is_dataset, read_named, suggestion
 from gpusim.study.measured import MeasuredRow
 from gpusim.study.measured_csv import read_measured
-from gpusim.study.pairs import kernel_pairs
+from gpusim.study.pairs import pairs_of, share_right
 from gpusim.study.predict_row import Prediction, predict_row
 from gpusim.study.simulate import check_engine
 from gpusim.units import ceil_div
@@ -56,7 +56,7 @@ class Validation:
         return {
             "without": list(self.without),
             **_statistics(self.predictions),
-            "pairs": kernel_pairs(self.predictions),
+            "pairs": share_right(pairs_of(self.predictions)),
             "above_50us": _statistics(long),
             "groups": [
                 dict(zip(names, key, strict=True)) | _statistics(keys[key]) for key in ordered
