@@ -46,8 +46,13 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
-def render(draw: Callable[["Figure"], None], *, height: float, form: str) -> bytes:
-    """The file of a figure that `draw` fills, in one of FORMATS; it never opens a display."""
+def render(
+    draw: Callable[["Figure"], None], *, height: float, form: str, dpi: float | None = None
+) -> bytes:
+    """The file of a figure that `draw` fills, in one of FORMATS; it never opens a display.
+
+    `dpi` is the resolution of pictures, in vector formats too, where STYLE's makes too large files.
+    """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -60,7 +65,7 @@ def render(draw: Callable[["Figure"], None], *, height: float, form: str) -> byt
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)
-        figure.savefig(content, format=form, metadata=FORMATS[form])
+        figure.savefig(content, format=form, metadata=FORMATS[form], dpi=dpi)
     return content.getvalue()
 
 
