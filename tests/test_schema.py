@@ -56,6 +56,7 @@ def _holds(root: dict[str, Any], value: Any, key: str, wanted: Any, schema: dict
         "maxLength": lambda: not isinstance(value, str) or len(value) <= wanted,
         "pattern": lambda: not isinstance(value, str) or bool(re.search(wanted, value)),
         "minItems": lambda: not isinstance(value, list) or len(value) >= wanted,
+        "maxItems": lambda: not isinstance(value, list) or len(value) <= wanted,
     }
     return simple[key]()
 

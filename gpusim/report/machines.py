@@ -62,7 +62,15 @@ def profiles_table(gpus: Sequence[Gpu]) -> str:
 def profile_table(gpu: Gpu) -> str:
     """A row per number, with kind and source."""
     title = f"{gpu.name}: {gpu.description} (keys in brackets: hardware/README.md)"
-    rows = table("number|>value|kind|source", title=title)
+    rows = table("number|>value|kind|>uncalibrated|bounds|source", title=title)
     for row in gpu.numbers():
-        rows.add_row(row["field"], f"{row['value']:g}", row["kind"], row["source"])
+        nominal, bounds = row.get("nominal"), row.get("bounds")
+        rows.add_row(
+            row["field"],
+            f"{row['value']:g}",
+            row["kind"],
+            f"{nominal['value']:g}" if nominal else "",
+            f"{bounds['low']:g} to {bounds['high']:g}" if bounds else "",
+            row["source"],
+        )
     return render(rows)

@@ -1,20 +1,20 @@
 """A GPU as the model sees it: limits, rates, capacities and costs, every one with its source.
 
 Rates are per SM and per SM clock unless the key says otherwise. In `hardware/*.yaml` each number is
-written `{value: ..., kind: ..., source: ...}`; `gpusim.spec.load` keeps the kind and source apart
+written `{value: ..., kind: ..., source: ...}`; `gpusim.spec.load` keeps all but the value apart
 in `Gpu.provenance`, so that code reads plain numbers.
 """
 
-from enum import StrEnum
+from collections.abc import Mapping
 from functools import reduce
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gpusim.errors import nearest
+from gpusim.spec.provenance import LARGEST, SMALLEST, Frozen, NotNegative, Positive, Provenance
+from gpusim.spec.validate import validate
 
-#: Numbers beyond these limits are taken for mistakes; within them no prediction overflows.
-SMALLEST, LARGEST = 1e-3, 1e6
 MAX_COUNT = 2**24
 MATRIX_TYPES = ("fp16", "bf16", "fp8", "tf32", "int8")
 
@@ -27,8 +27,6 @@ def _of_matrix_types(rates: dict[str, float]) -> dict[str, float]:
     return rates
 
 
-Positive = Annotated[float, Field(strict=True, ge=SMALLEST, le=LARGEST, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(strict=True, ge=0, le=LARGEST, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(strict=True, ge=SMALLEST, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=1, le=MAX_COUNT)]
 Rates = Annotated[
@@ -38,27 +36,7 @@ Rates = Annotated[
 ]
 
 
-class Kind(StrEnum):
-    """Where a number comes from, most trusted first."""
-
-    DATASHEET = "datasheet"
-    MEASURED = "measured"
-    CALIBRATED = "calibrated"
-    ESTIMATED = "estimated"
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-
-
-class Provenance(_Frozen):
-    """Kind and source of one number."""
-
-    kind: Kind
-    source: Annotated[str, Field(min_length=3)]
-
-
-class Sm(_Frozen):
+class Sm(Frozen):
     """Per-SM limits that decide occupancy (NVIDIA's `cuda_occupancy.h`)."""
 
     count: Annotated[Count, Field(le=4096)]
@@ -75,7 +53,7 @@ class Sm(_Frozen):
     smem_unit_bytes: Count
 
 
-class Clock(_Frozen):
+class Clock(Frozen):
     """SM clocks by load: boost alone, in a short benchmark, and in steady service."""
 
     boost_mhz: Positive
@@ -84,7 +62,7 @@ class Clock(_Frozen):
     power_limit_delay_s: NotNegative = Field(description="continuous load before the limit acts")
 
 
-class Tensor(_Frozen):
+class Tensor(Frozen):
     """Dense matrix rates by instruction path and data type, in FLOP per clock per SM (MAC = 2)."""
 
     mma_sync_flop_per_clock: Rates
@@ -92,7 +70,7 @@ class Tensor(_Frozen):
     wgmma_flop_per_clock: Rates = Field(default_factory=dict)
 
 
-class Pipes(_Frozen):
+class Pipes(Frozen):
     """CUDA-core and shared-memory rates, in results (or bytes) per clock per SM."""
 
     exp2_per_clock: Positive
@@ -103,7 +81,7 @@ class Pipes(_Frozen):
     smem_bytes_per_clock: Positive
 
 
-class L2(_Frozen):
+class L2(Frozen):
     """The L2 cache. Reuse within `hit_mib` hits; beyond `miss_mib` it misses."""
 
     capacity_mib: Positive
@@ -122,7 +100,7 @@ class L2(_Frozen):
         return self
 
 
-class Hbm(_Frozen):
+class Hbm(Frozen):
     """Device memory."""
 
     capacity_gb: Positive
@@ -132,7 +110,7 @@ class Hbm(_Frozen):
     sector_bytes: Count
 
 
-class LaunchCost(_Frozen):
+class LaunchCost(Frozen):
     """What a kernel launch costs beside the kernel's own work."""
 
     stream_us: NotNegative = Field(description="per kernel, launched one by one into a stream")
@@ -140,14 +118,14 @@ class LaunchCost(_Frozen):
     shortest_kernel_us: NotNegative = Field(description="duration of an empty kernel")
 
 
-class Cta(_Frozen):
+class Cta(Frozen):
     """Time a CTA spends outside its main loop."""
 
     latency_ns: NotNegative = Field(description="start, first loads and last store of one CTA")
     sync_clocks: NotNegative = Field(description="barriers and load waits of one main-loop step")
 
 
-class Overlap(_Frozen):
+class Overlap(Frozen):
     """How much work of different pipes really hides behind each other."""
 
     softmax_exposed_fraction: Fraction = Field(
@@ -164,7 +142,7 @@ class Overlap(_Frozen):
     ] = Field(description="SM throughput with several CTAs over the pipe time of one, waits apart")
 
 
-class Power(_Frozen):
+class Power(Frozen):
     """Board power and energies per unit of work."""
 
     tdp_w: Positive
@@ -173,20 +151,20 @@ class Power(_Frozen):
     tensor_pj_per_flop: NotNegative
 
 
-class Price(_Frozen):
+class Price(Frozen):
     """Rent on demand; the source carries the date."""
 
     usd_per_hour: Positive
 
 
-class Link(_Frozen):
+class Link(Frozen):
     """Bandwidth to other devices, one direction."""
 
     nvlink_gb_per_s: NotNegative
     pcie_gb_per_s: Positive
 
 
-class Gpu(_Frozen):
+class Gpu(Frozen):
     """One GPU profile: frozen numbers, and where each comes from."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
@@ -211,18 +189,62 @@ class Gpu(_Frozen):
         """Warps that one SM can hold."""
         return self.sm.max_threads // 32
 
+    @model_validator(mode="after")
+    def _check_origins(self) -> Self:
+        for field, origin in self.provenance.items():
+            try:
+                origin.check(self.value(field))
+            except ValueError as error:
+                raise ValueError(f"{field}.{error}") from error
+        return self
+
+    def value(self, field: str) -> float:
+        """The number of a field, such as `clock.steady_mhz`."""
+        node: Any = self
+        number: float = reduce(_child, field.split("."), node)
+        return number
+
     def numbers(self) -> list[dict[str, Any]]:
-        """Every number of the profile: its field, value, kind and source."""
+        """Every number: field, value, kind, source; and what a calibration needs, if it has it."""
+        rows = []
+        for field, origin in self.provenance.items():
+            row = {"field": field, "value": self.value(field)}
+            row |= origin.model_dump(mode="json", exclude={"bounds"}, exclude_none=True)
+            if origin.bounds:
+                row["bounds"] = dict(zip(("low", "high"), origin.bounds, strict=True))
+            rows.append(row)
+        return rows
+
+    def uncalibrated(self) -> "Gpu":
+        """The profile by data sheets and microbenchmarks: nominal numbers in the place of values.
+
+        Raises:
+            SpecError: for a nominal number that its field cannot have.
+        """
+        found = {field: origin.nominal for field, origin in self.provenance.items()}
+        nominals = {field: nominal for field, nominal in found.items() if nominal is not None}
+        origins = {
+            field: Provenance(
+                kind=nominal.kind, source=nominal.source, bounds=self.provenance[field].bounds
+            )
+            for field, nominal in nominals.items()
+        }
+        return self.replaced({field: n.value for field, n in nominals.items()}, origins)
+
+    def replaced(
+        self, numbers: Mapping[str, float], origins: Mapping[str, Provenance] | None = None
+    ) -> "Gpu":
+        """The profile with other numbers by field, and with other origins of some.
+
+        Raises:
+            SpecError: for a number that its field cannot have.
+        """
         values = self.model_dump(exclude={"provenance"})
-        return [
-            {
-                "field": field,
-                "value": reduce(lambda node, key: node[key], field.split("."), values),
-                "kind": origin.kind.value,
-                "source": origin.source,
-            }
-            for field, origin in self.provenance.items()
-        ]
+        for field, number in numbers.items():
+            *path, key = field.split(".")
+            reduce(_child, path, values)[key] = number
+        values["provenance"] = self.provenance | dict(origins or {})
+        return validate(Gpu, values, self.name)
 
     def clock_hz(self, load: str | float) -> float:
         """SM clock for a load: 'benchmark', 'steady', or seconds of continuous load."""
@@ -232,3 +254,7 @@ class Gpu(_Frozen):
             limited = load > self.clock.power_limit_delay_s
             mhz = self.clock.steady_mhz if limited else self.clock.benchmark_mhz
         return mhz * 1e6
+
+
+def _child(node: Any, key: str) -> Any:
+    return node[key] if isinstance(node, Mapping) else getattr(node, key)

@@ -70,9 +70,38 @@ def load_workload(name_or_path: str | Path) -> Workload:
     return validate(Workload, {"name": path.stem} | document, path)
 
 
+def load_uncalibrated(name_or_path: str | Path) -> Gpu:
+    """Return `load_gpu(name_or_path).uncalibrated()`; that of a shipped profile is made once."""
+    known = shipped("hardware").get(str(name_or_path))
+    return _shipped_uncalibrated(known) if known else load_gpu(name_or_path).uncalibrated()
+
+
+def lineage(name_or_path: str | Path) -> list[str]:
+    """Names of a profile and of those that it extends, one after another.
+
+    Raises:
+        SpecError: if there is no such profile.
+    """
+    return [str(document["name"]) for _, document in _chain(find(name_or_path, "hardware"))]
+
+
+def files_of(name_or_path: str | Path) -> list[Path]:
+    """The file of a profile and those of the profiles that it extends.
+
+    Raises:
+        SpecError: if there is no such profile.
+    """
+    return [file for file, _ in _chain(find(name_or_path, "hardware"))]
+
+
 @cache
 def _shipped_gpu(path: Path) -> Gpu:
     return _gpu_from(path)
+
+
+@cache
+def _shipped_uncalibrated(path: Path) -> Gpu:
+    return _shipped_gpu(path).uncalibrated()
 
 
 def _gpu_from(path: Path) -> Gpu:
@@ -93,7 +122,12 @@ def _validated(document: dict[str, Any], path: Path) -> Gpu:
         raise SpecError(f"{path}: {error}") from error
     if "provenance" in values:
         raise SpecError(f"{path}: provenance: expected kind and source beside each value")
-    return validate(Gpu, values | {"provenance": provenance}, path)
+    gpu = validate(Gpu, values | {"provenance": provenance}, path)
+    try:
+        gpu.uncalibrated()
+    except SpecError as error:
+        raise SpecError(f"{path}: with nominal numbers: {error}") from error
+    return gpu
 
 
 def _chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from gpusim.spec.gpu import Gpu, Kind
+from gpusim.spec.gpu import Gpu
+from gpusim.spec.provenance import LARGEST, SMALLEST, Kind
 from gpusim.spec.workload import Workload
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -29,8 +30,8 @@ def _hardware() -> dict[str, Any]:
     """Numbers carry kind and source; all but the name may come from the profile it extends."""
     schema = Gpu.model_json_schema()
     schema["properties"].pop("provenance")
-    schema["$defs"].pop("Provenance")
-    schema["$defs"].pop("Kind")
+    for name in ("Provenance", "Nominal", "Kind"):
+        schema["$defs"].pop(name)
     for section in schema["$defs"].values():
         section.pop("required", None)
         section["properties"] = {k: _sourced(v) for k, v in section["properties"].items()}
@@ -46,12 +47,27 @@ def _sourced(field: dict[str, Any]) -> dict[str, Any]:
     """Wrap a number, or each number of a mapping, in `{value, kind, source}`."""
     if "additionalProperties" in field:
         return field | {"additionalProperties": _sourced(field["additionalProperties"])}
+    number = {k: v for k, v in field.items() if k not in ("title", "description")}
+    leaf = _leaf(number, [kind.value for kind in Kind])
+    nominal = _leaf(number, [kind.value for kind in Kind if kind is not Kind.CALIBRATED])
+    leaf["properties"]["nominal"] = nominal | {"description": "the number without calibration"}
+    leaf["properties"]["bounds"] = {
+        "type": "array",
+        "items": {"type": "number", "minimum": SMALLEST, "maximum": LARGEST},
+        "minItems": 2,
+        "maxItems": 2,
+        "description": "least and greatest number that a calibration may set",
+    }
+    return {k: field[k] for k in ("title", "description") if k in field} | leaf
+
+
+def _leaf(number: dict[str, Any], kinds: list[str]) -> dict[str, Any]:
+    """A number with its kind and source."""
     return {
-        **{k: field[k] for k in ("title", "description") if k in field},
         "type": "object",
         "properties": {
-            "value": {k: v for k, v in field.items() if k not in ("title", "description")},
-            "kind": {"enum": [kind.value for kind in Kind]},
+            "value": number,
+            "kind": {"enum": kinds},
             "source": {"type": "string", "minLength": 3},
         },
         "required": ["value", "kind", "source"],

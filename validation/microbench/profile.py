@@ -1,13 +1,9 @@
 """A profile of what was measured, on top of the one that it replaces numbers of."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-import yaml
 
 from gpusim.spec.gpu import Gpu
-from gpusim.spec.load import shipped
+from gpusim.spec.profile_text import profile_text as text_of_profile
 from validation.device import Device
 from validation.microbench.benchmark import Reading
 
@@ -25,22 +21,20 @@ def profile_text(
     gpu: Gpu, base: str, found: Mapping[str, Sequence[Reading]], device: Device
 ) -> str:
     """YAML that extends `base` (a shipped name or a file) by what was measured."""
-    document: dict[str, Any] = {
-        "extends": base if base in shipped("hardware") else str(Path(base).resolve()),
-        "name": f"{gpu.name}_measured",
-        "description": f"{gpu.description}, as measured by validation/microbench",
-    }
-    for benchmark, reading in replaced(gpu, found):
-        *path, key = reading.name.split(".")
-        node = document
-        for part in path:
-            node = node.setdefault(part, {})
-        node[key] = {
+    leaves = {
+        reading.name: {
             "value": float(f"{reading.value:.{DIGITS}g}"),
             "kind": "measured",
             "source": _source(device, benchmark, reading.how),
         }
-    return yaml.safe_dump(document, sort_keys=False, width=98, allow_unicode=True)
+        for benchmark, reading in replaced(gpu, found)
+    }
+    return text_of_profile(
+        base,
+        name=f"{gpu.name}_measured",
+        description=f"{gpu.description}, as measured by validation/microbench",
+        leaves=leaves,
+    )
 
 
 def _source(device: Device, benchmark: str, how: str) -> str:
