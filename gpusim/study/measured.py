@@ -10,13 +10,13 @@ from gpusim.spec.validate import validate
 TEXTS = ("gpu", "kernel", "phase", "source")
 COUNTS = ("batch", "q_len", "kv_len", "q_heads", "kv_heads", "head_dim")
 #: Empty where there is none.
-OPTIONAL_COUNTS = ("window", "page_size", "v_head_dim")
+OPTIONAL_COUNTS = ("window", "page_size", "v_head_dim", "calls_before", "calls_timed")
 COLUMNS = (
     *("gpu", "kernel", "phase", "batch", "q_len", "kv_len", "q_heads", "kv_heads", "head_dim"),
     *("dtype", "kv_dtype", "causal", "window", "page_size", "l2", "measured_us", "source"),
 )
 #: Columns that a file may lack.
-MAY_LACK = ("v_head_dim",)
+MAY_LACK = ("v_head_dim", "calls_before", "calls_timed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,8 @@ class MeasuredRow:
         phase: a word to group by, such as prefill or decode.
         l2: 'warm' where the same buffers were replayed, else 'cold'.
         calls: if the call was repeated without a pause, calls before the first timed one and up to
-            the last; None: not known, a short benchmark.
+            the last; None: not known, a short benchmark. A file has the calls before and those
+            timed, in `calls_before` and `calls_timed`.
     """
 
     gpu: str
@@ -43,6 +44,7 @@ class MeasuredRow:
     def as_row(self) -> dict[str, Any]:
         """The row as a CSV file has it."""
         attention, sequence = self.attention, self.attention.sequences[0]
+        before, end = self.calls or (None, None)
         values = {
             **{name: getattr(attention, name) for name in Attention.model_fields},
             **{name: getattr(self, name) for name in (*TEXTS, "l2", "measured_us")},
@@ -50,6 +52,8 @@ class MeasuredRow:
             "q_len": sequence.q_len,
             "kv_len": sequence.kv_len,
             "causal": str(attention.causal).lower(),
+            "calls_before": before,
+            "calls_timed": end and end - (before or 0),
         }
         names = (*COLUMNS[:-1], *MAY_LACK, COLUMNS[-1])
         return {name: "" if values[name] is None else values[name] for name in names}

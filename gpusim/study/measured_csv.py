@@ -23,6 +23,9 @@ from gpusim.study.measured import (
     attention_of,
 )
 
+#: Of calls that a benchmark repeats.
+MOST_CALLS = 10**6
+
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _INTEGER = re.compile(r"(-?[0-9]{1,4000})(\.0+)?")  # Python reads no more than 4300 digits
 
@@ -105,7 +108,11 @@ def _row(cells: Mapping[str, str], where: str) -> MeasuredRow:
             raise SpecError(f"{where}, column {name}: {error}") from error
     attention = _attention(values, where)
     texts = {name: values[name] for name in (*TEXTS, "l2", "measured_us")}
-    return MeasuredRow(attention=attention, **texts)
+    before, timed = values.get("calls_before") or 0, values.get("calls_timed")
+    if before and not timed:
+        raise SpecError(f"{where}, column calls_timed: expected beside calls_before, found none")
+    calls = (before, before + timed) if timed else None
+    return MeasuredRow(attention=attention, calls=calls, **texts)
 
 
 def _attention(values: Mapping[str, Any], where: str) -> Attention:
@@ -150,9 +157,10 @@ def _ranges() -> dict[str, tuple[int, int]]:
     schema = Attention.model_json_schema()
     sequence = schema["$defs"]["Sequence"]["properties"]
     fields = schema["properties"] | sequence | {"batch": sequence["count"]}
-    kinds = {name: fields[name] for name in (*COUNTS, *OPTIONAL_COUNTS)}
+    kinds = {name: fields[name] for name in (*COUNTS, *OPTIONAL_COUNTS) if name in fields}
     integers = {name: kind.get("anyOf", [kind])[0] for name, kind in kinds.items()}
-    return {name: (kind["minimum"], kind["maximum"]) for name, kind in integers.items()}
+    ranges = {name: (kind["minimum"], kind["maximum"]) for name, kind in integers.items()}
+    return ranges | dict.fromkeys(("calls_before", "calls_timed"), (1, MOST_CALLS))
 
 
 def _text(name: str, cell: str) -> str | None:
