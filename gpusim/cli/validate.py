@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,6 +21,11 @@ MAX_NAMES, MAX_NAME = 3, 60
 @click.command()
 @click.argument("sources", nargs=-1, metavar="[DATASET|FILE.csv]...")
 @engine_option
+@click.option(
+    "--uncalibrated",
+    is_flag=True,
+    help="With nothing in the profiles calibrated: data sheets and microbenchmarks only.",
+)
 @click.option("--sample", type=click.IntRange(min=1), help="Only so many rows, drawn at random.")
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draw."
@@ -33,14 +39,10 @@ MAX_NAMES, MAX_NAME = 3, 60
 @partial(output_option, says="Also write each row with its prediction to this file, as CSV.")
 def validate(  # noqa: PLR0913 - a parameter an option
     sources: tuple[str, ...],
-    engine: str,
-    sample: int | None,
-    seed: int,
-    workers: int | None,
-    without: tuple[str, ...],
     style: str,
     output: Path | None,
     plot: Path | None,
+    **how: Any,
 ) -> None:
     """Predict measured rows, and say how far predictions lie from them.
 
@@ -69,21 +71,15 @@ def validate(  # noqa: PLR0913 - a parameter an option
     not_an_input(plot, sources, option="--plot")
     if output and plot and output.absolute() == plot.absolute():
         raise SpecError(f"--plot: expected another file than --output, found {plot}")
-    found = validate_rows(
-        sources,
-        engine=engine,
-        workers=workers,
-        sample=sample,
-        seed=seed,
-        without=without,
-        progress=_bar,
-    )
+    found = validate_rows(sources, progress=_bar, **how)
     statistics = found.as_dict()
     rows = [prediction.as_row() for prediction in found.predictions] if output or plot else []
     if output is not None:
         emit(rows, str, style="csv", output=output)
     if plot is not None:
-        title = ", without ".join([f"{_named(sources)}, engine {engine}", *found.without])
+        profiles = ", uncalibrated" if how["uncalibrated"] else ""
+        of = f"{_named(sources)}, engine {how['engine']}{profiles}"
+        title = ", without ".join([of, *found.without])
         form = plot.suffix[1:].lower()
         drawn = validation_figure(rows, statistics, found.trend(), title=title, form=form)
         write_file(drawn, plot)

@@ -1,6 +1,6 @@
 """The prediction of one measured row, with a roofline beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,13 +30,19 @@ class Prediction:
         return self.row.as_row() | added
 
 
-def predict_row(row: MeasuredRow, engine: str, without: Sequence[str] = ()) -> Prediction | str:
-    """The prediction of a row, without some effects, or why there is none.
+def predict_row(
+    row: MeasuredRow,
+    engine: str,
+    *,
+    without: Sequence[str] = (),
+    profile: Callable[[str], Gpu] = load_gpu,
+) -> Prediction | str:
+    """The prediction of a row, without some effects, on the profile of its GPU; or why none.
 
     Under the clocks of a benchmark; for the share of the timed calls that runs after the power
     limit has begun to act, slower by as much as steady clocks slow the closed form.
     """
-    gpu = load_gpu(row.gpu)
+    gpu = profile(row.gpu)
     predict = partial(simulate, row.attention, gpu, row.kernel, l2=row.l2, without=without)
     try:
         result = predict(engine, load="benchmark")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpusim.errors import SpecError, plain
+from gpusim.spec.load import load_gpu, load_uncalibrated
 from gpusim.study.ablation import check_effects
 from gpusim.study.accuracy import FLOOR_US, SIZES, errors, median_errors, size_of
 from gpusim.study.datasets import is_dataset, read_named, suggestion
@@ -80,6 +81,7 @@ def validate(
     sources: Sequence[str],
     *,
     engine: str = "sim",
+    uncalibrated: bool = False,
     workers: int | None = None,
     sample: int | None = None,
     seed: int = 0,
@@ -92,6 +94,7 @@ def validate(
         sources: CSV files, or datasets (`published`, `aiconfigurator:a100_sxm/vllm`); their rows
             are joined.
         engine: 'sim' or 'analytic'.
+        uncalibrated: with nothing in the profiles calibrated, as for a GPU that nobody measured.
         workers: processes; as many as there are CPUs by default.
         sample: predict so many rows, drawn at random by `seed`; by default all.
         seed: of the draw.
@@ -108,7 +111,8 @@ def validate(
         drawn = np.random.default_rng(seed).choice(len(rows), sample, replace=False)
         rows = [rows[i] for i in np.sort(drawn)]
     predictions, refused = [], Counter[str]()
-    work = partial(predict_row, engine=engine, without=without)
+    profile = load_uncalibrated if uncalibrated else load_gpu
+    work = partial(predict_row, engine=engine, without=without, profile=profile)
     with progress(len(rows)) if progress else nullcontext(lambda _: None) as step:
         for outcome in outcomes(rows, work, workers or os.cpu_count() or 1):
             if isinstance(outcome, str):
