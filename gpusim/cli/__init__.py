@@ -14,6 +14,7 @@ COMMANDS = {
     "compare": "Rank schedules on a workload, and say why the others lose.",
     "occupancy": "CTAs per SM of a kernel, what limits them, what one more would need.",
     "validate": "Predict measured rows, and say how far predictions lie from them.",
+    "calibrate": "Fit a profile's physical constants to measured rows.",
     "hardware": "List the GPU profiles, or show one with the source of every number.",
     "schema": "JSON Schema of the input files, for editors.",
 }

@@ -22,14 +22,16 @@ def workloads_and_gpus(command: F) -> F:
     )
 
 
-def engine_option(command: F) -> F:
+def engine_option(
+    command: F, *, default: str = "sim", says: str = "Discrete events, or closed form."
+) -> F:
     """Add `--engine` to a command."""
     return click.option(
         "--engine",
         type=click.Choice(["sim", "analytic"]),
-        default="sim",
+        default=default,
         show_default=True,
-        help="Discrete events, or closed form.",
+        help=says,
     )(command)
 
 

@@ -44,6 +44,26 @@ def percent(value: float) -> str:
     return f"{100 * value:.0f}%"
 
 
+def share(value: float | None) -> str:
+    """Per cent, with a digit after the point where it says something.
+
+    >>> share(0.0312), share(0.42), share(None)
+    ('3.1%', '42%', '')
+    """
+    if value is None:
+        return ""
+    return f"{100 * value:.1f}%" if value < 0.1 else percent(value)
+
+
+def signed(value: float | None) -> str:
+    """Per cent with its sign.
+
+    >>> signed(-0.0312), signed(None)
+    ('-3.1%', '')
+    """
+    return "" if value is None else f"{100 * value:+.1f}%"
+
+
 def marked(name: str, approximation: str) -> str:
     """A schedule's name, with what its answer lacks.
 

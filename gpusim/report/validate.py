@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gpusim.report.table import percent, render, table
+from gpusim.report.table import render, share, signed, table
 
 
 def validation_table(statistics: Mapping[str, Any]) -> str:
@@ -40,32 +40,17 @@ def _pairs(pairs: Mapping[str, Any]) -> str:
 
 
 def _cells(errors: Mapping[str, Any]) -> list[str]:
-    shares = [_share(errors[name]) for name in ("median_ape", "mean_ape", "p90_ape")]
+    shares = [share(errors[name]) for name in ("median_ape", "mean_ape", "p90_ape")]
     line = errors["roofline"]
     return [
         str(errors["rows"]),
         *shares,
-        _signed(errors["bias"]),
+        signed(errors["bias"]),
         _plain(errors["spearman"]),
-        _share(line["median_ape"]),
-        _signed(line["bias"]),
+        share(line["median_ape"]),
+        signed(line["bias"]),
         _plain(line["spearman"]),
     ]
-
-
-def _share(value: float | None) -> str:
-    """Per cent, with a digit after the point where it says something.
-
-    >>> _share(0.0312), _share(0.42), _share(None)
-    ('3.1%', '42%', '')
-    """
-    if value is None:
-        return ""
-    return f"{100 * value:.1f}%" if value < 0.1 else percent(value)
-
-
-def _signed(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:+.1f}%"
 
 
 def _plain(value: float | None) -> str:

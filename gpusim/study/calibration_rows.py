@@ -1,0 +1,98 @@
+"""The measured rows of a calibration: read, checked, drawn, and a part of them held back."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpusim.errors import SpecError, plain
+from gpusim.spec.load import lineage, load_gpu, shipped
+from gpusim.study.measured import MeasuredRow
+from gpusim.study.validate import read_sources
+
+#: Of the rows, one in so many is held back; of few rows, at least so many.
+HELD_BACK, LEAST_HELD_BACK = 5, 2
+#: With fewer, there is nothing to fit.
+LEAST_ROWS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """Rows to calibrate a profile on.
+
+    Attributes:
+        rows: all of them, or those drawn.
+        left_out: rows that are not modelled, by reason.
+        name: of the sources, in words.
+    """
+
+    rows: list[MeasuredRow]
+    left_out: Counter[str]
+    name: str
+
+
+def draw(sources: Sequence[str], gpu: str, *, sample: int | None = None, seed: int = 0) -> Drawn:
+    """Read the rows of a GPU.
+
+    Args:
+        sources: CSV files or datasets, as `gpusim validate` takes them.
+        gpu: name or file of the profile; rows name it, or the shipped one that a file extends.
+        sample: take so many rows, drawn at random by `seed`; by default all.
+        seed: of this draw.
+
+    Raises:
+        SpecError: for a mistake in a file, or rows of another GPU.
+    """
+    rows, left_out = read_sources(sources)
+    _check_gpu(rows, gpu, sources[0])
+    if sample is not None and sample < len(rows):
+        drawn = np.random.default_rng(seed).choice(len(rows), sample, replace=False)
+        rows = [rows[i] for i in np.sort(drawn)]
+    return Drawn(rows=rows, left_out=left_out, name=_named(sources))
+
+
+def check_count(rows: Sequence[MeasuredRow], name: str, refused: Mapping[str, int]) -> None:
+    """Refuse to calibrate on nearly nothing.
+
+    Raises:
+        SpecError: with the first reason for which rows were refused.
+    """
+    if len(rows) < LEAST_ROWS:
+        reason = "".join(f"; {reason}" for reason in list(refused)[:1])
+        raise SpecError(
+            f"{name}: expected at least {LEAST_ROWS} rows that can be predicted, found"
+            f" {len(rows)}{reason}"
+        )
+
+
+def held_back(count: int, seed: int) -> NDArray[np.bool_]:
+    """Which rows are kept from the fit: a fifth.
+
+    >>> held_back(10, seed=0).sum(), held_back(100, seed=0).sum()
+    (np.int64(2), np.int64(20))
+    """
+    held = np.zeros(count, dtype=bool)
+    size = max(LEAST_HELD_BACK, count // HELD_BACK)
+    held[np.random.default_rng(seed).choice(count, size, replace=False)] = True
+    return held
+
+
+def _check_gpu(rows: Sequence[MeasuredRow], gpu: str, source: str) -> None:
+    """Refuse rows of another board: a shipped profile stands for one, whatever it extends."""
+    known = lineage(gpu)
+    board = next((i for i, name in enumerate(known) if name in shipped("hardware")), len(known))
+    known = known[: board + 1]
+    for name, count in Counter(row.gpu for row in rows).items():
+        if load_gpu(name).name not in known:
+            raise SpecError(
+                f"{plain(source)}: expected rows of {' or '.join(known)}, found {count} of"
+                f" {plain(name)}"
+            )
+
+
+def _named(sources: Sequence[str]) -> str:
+    names = [Path(s).name if s.endswith(".csv") else s for s in dict.fromkeys(sources)]
+    return " ".join(plain(name) for name in names)
