@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,8 @@ def calibrate(
         fitted = [row for row, out in zip(rows, held, strict=True) if not out]
         constants = _fitted(start, fields, fitted, times, say)
         found = {c.field: c.after for c in constants if c.is_fitted}
-        after = start.replaced(consequences(start, found))
+        numbers = {f: _rounded(start, f, x) for f, x in consequences(start, found).items()}
+        after = start.replaced(numbers)
         constants = [replace(c, after=after.value(c.field)) for c in constants]
         say(f"errors before and after, engine {engine}")
         before_us, after_us = times.of([start, after], rows, engine)
@@ -177,7 +179,7 @@ def _fitted(
             field=field,
             meaning=_meaning(start, field),
             before=unknown.start,
-            after=unknown.start if known.verdict is Verdict.NOT else _rounded(known.value, unknown),
+            after=unknown.start if known.verdict is Verdict.NOT else known.value,
             error=known.error,
             verdict=known.verdict,
             low=unknown.low,
@@ -187,8 +189,9 @@ def _fitted(
     ]
 
 
-def _rounded(value: float, unknown: Unknown) -> float:
-    return min(max(float(f"{value:.{DIGITS}g}"), unknown.low), unknown.high)
+def _rounded(gpu: Gpu, field: str, value: float) -> float:
+    low, high = gpu.provenance[field].bounds or (0.0, inf)
+    return min(max(float(f"{value:.{DIGITS}g}"), low), high)
 
 
 def _meaning(gpu: Gpu, field: str) -> str:

@@ -73,7 +73,8 @@ class Known:
 def fit(residuals: Residuals, unknowns: Sequence[Unknown]) -> list[Known]:
     """Fit constants; those that the rows do not determine are left out, and the rest fitted again.
 
-    The scatter of the rows is estimated from what a first fit of all constants leaves.
+    The scatter of the rows is estimated from what a first fit of all constants leaves; the first
+    fit takes that about the median, as what all rows have in common is for the constants to find.
     """
     problem = Problem(
         residuals,
@@ -84,7 +85,8 @@ def fit(residuals: Residuals, unknowns: Sequence[Unknown]) -> list[Known]:
     )
     everything = list(range(len(unknowns)))
     last = np.zeros(len(unknowns))
-    scatter = max(LEAST_SCATTER, NORMAL * float(np.median(np.abs(problem.at(last)))))
+    apart = problem.at(last) - np.median(problem.at(last))
+    scatter = max(LEAST_SCATTER, NORMAL * float(np.median(np.abs(apart))))
     first = problem.solve(last, everything, scatter)
     scatter = problem.scatter(first, everything, scatter)
     information = problem.information(first, everything, scatter)

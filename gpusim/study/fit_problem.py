@@ -44,12 +44,14 @@ class Problem:
     ) -> None:
         self._residuals = residuals
         self._start, self._width = start, width
+        self._least, self._greatest = low, high
         self._low, self._high = np.log(low / start) / width, np.log(high / start) / width
         self._known: dict[bytes, Vector] = {}
 
     def constants(self, z: Vector) -> Vector:
         """The constants at a place."""
-        return np.asarray(self._start * np.exp(z * self._width))
+        values: Vector = self._start * np.exp(z * self._width)
+        return values.clip(self._least, self._greatest)
 
     def at(self, z: Vector) -> Vector:
         """Residuals of the rows at a place."""

@@ -1,0 +1,56 @@
+"""A spread of a GPU's measured rows: a few of every phase, head size and batch."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from gpusim.study.measured import MeasuredRow
+
+#: Datasets by the profile that is fitted to them.
+DATASETS = {
+    "a100_sxm_80gb": ("aiconfigurator:a100_sxm/sglang", "aiconfigurator:a100_sxm/vllm"),
+    "h100_sxm": ("aiconfigurator:h100_sxm/sglang",),
+    "l40s": ("aiconfigurator:l40s/vllm",),
+}
+#: Of all kernels these count best what they do; the others' own constants are not the GPU's.
+KERNELS = ("sglang_flash_attn_3", "vllm_flash_attn_2")
+TYPES = ("fp16", "bf16")
+#: Digits of a measured time: measurements repeat to a per cent.
+DIGITS = 5
+
+
+def is_wanted(row: MeasuredRow) -> bool:
+    """Whether a row is FlashAttention on 16-bit numbers, those in the cache too."""
+    types = {row.attention.dtype, row.attention.cache_dtype}
+    return row.kernel in KERNELS and types <= set(TYPES)
+
+
+def spread(rows: Sequence[MeasuredRow], count: int, seed: int) -> list[MeasuredRow]:
+    """About `count` rows, equally many of each kernel, phase, head size and batch.
+
+    Groups of fewer rows give all they have. Rows keep their order.
+
+    Args:
+        rows: rows of one GPU.
+        count: rows in all.
+        seed: of the draw.
+    """
+    groups: dict[tuple[str, str, int, int], list[int]] = {}
+    for i, row in enumerate(rows):
+        attention = row.attention
+        key = (row.kernel, row.phase, attention.head_dim, attention.sequences[0].count)
+        groups.setdefault(key, []).append(i)
+    draw = np.random.default_rng(seed)
+    each = max(1, round(count / max(1, len(groups))))
+    chosen = [
+        int(i)
+        for _, group in sorted(groups.items())
+        for i in draw.choice(group, min(each, len(group)), replace=False)
+    ]
+    return [rows[i] for i in sorted(chosen)]
+
+
+def recorded(row: MeasuredRow) -> MeasuredRow:
+    """The row as a file has it: its time in few digits."""
+    return replace(row, measured_us=float(f"{row.measured_us:.{DIGITS}g}"))
