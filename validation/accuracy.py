@@ -208,16 +208,16 @@ def _checked(dataset: Scored) -> list[str]:
     return [f"`{dataset.name}`", str(found["rows"]), *shares, f"{100 * found['bias']:+.1f}"]
 
 
-def with_tables(text: str, tables: str) -> str:
-    """The README with other tables between its markers.
+def with_tables(text: str, tables: str, begin: str = BEGIN, end: str = END) -> str:
+    """The README with other tables between two of its markers.
 
     Raises:
         SpecError: if it does not have both markers.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise SpecError(f"{README}: expected the markers {BEGIN.strip()} and {END.strip()}")
+    before, _, rest = text.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise SpecError(f"{README}: expected the markers {begin.strip()} and {end.strip()}")
     return f"{before}{begin}{tables}{end}{after}"
 
 

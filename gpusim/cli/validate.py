@@ -37,7 +37,7 @@ MAX_NAMES, MAX_NAME = 3, 60
 @plot_option
 @format_option
 @partial(output_option, says="Also write each row with its prediction to this file, as CSV.")
-def validate(  # noqa: PLR0913 - a parameter an option
+def validate(
     sources: tuple[str, ...],
     style: str,
     output: Path | None,
