@@ -13,8 +13,6 @@ ORDERED = (
     ("clock.steady_mhz", "clock.benchmark_mhz", 1.0),
     ("l2.hit_mib", "l2.miss_mib", 1.02),
 )
-#: (a number, an equal share of it): they keep their ratio.
-SHARES = (("l2.bytes_per_clock", "l2.bytes_per_clock_per_sm"),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +57,6 @@ def consequences(gpu: Gpu, numbers: Mapping[str, float]) -> dict[str, float]:
     for lesser, greater, ratio in ORDERED:
         if value(lesser) > value(greater) / ratio:
             full[lesser] = value(greater) / ratio
-    for whole, share in SHARES:
-        if whole in numbers and share not in numbers and share in gpu.provenance:
-            full[share] = gpu.value(share) * numbers[whole] / gpu.value(whole)
     return full
 
 
