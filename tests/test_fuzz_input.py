@@ -26,8 +26,25 @@ VALID_PROFILE: dict[str, Any] = {
     "name": "x",
     "sm": {"count": {"value": 1, "kind": "estimated", "source": "none"}},
     "l2": {"hit_mib": {"value": 1.5, "kind": "measured", "source": "none"}},
+    "cta": {
+        "sync_clocks": {
+            **{"value": 9, "kind": "calibrated", "source": "none", "bounds": [1, 10]},
+            "nominal": {"value": 2, "kind": "datasheet", "source": "none"},
+        }
+    },
 }
-WORDS = [*VALID, *VALID["attention"], *VALID_PROFILE, "count", "value", "kind", "provenance", "<<"]
+WORDS = [
+    *VALID,
+    *VALID["attention"],
+    *VALID_PROFILE,
+    "count",
+    "value",
+    "kind",
+    "nominal",
+    "bounds",
+    "provenance",
+    "<<",
+]
 SCALARS = (
     st.none()
     | st.booleans()
