@@ -142,7 +142,9 @@ def test_without_padding_issued_flop_are_the_useful_ones(schedule: str, gpu: Gpu
     attention = Attention(q_heads=8, kv_heads=2, head_dim=128, window=window, sequences=sequences)
     padded = build_launches(schedule, attention, gpu, {})
     _, launches = _without("padding", schedule, attention, gpu)
-    assert sum(la.issued_flop for la in launches) == pytest.approx(useful_flop(attention))
+    row_sums = 1 + 1 / 32 if schedule == "flashinfer" else 1  # it multiplies P by a column of ones
+    useful = useful_flop(attention) * row_sums
+    assert sum(la.issued_flop for la in launches) == pytest.approx(useful)
     assert sum(la.issued_flop for la in padded) > 1.04 * useful_flop(attention)
 
 
@@ -230,19 +232,21 @@ def test_without_latency_only_work_takes_time(engine: str) -> None:
         simulate(attention, A100, "sglang_flash_attn_3", engine, l2="warm", without=without)
         for without in ([], ["latency"])
     )
-    write, _, forward = build_launches("sglang_flash_attn_3", attention, A100, {})
+    write, prepare, forward = build_launches("sglang_flash_attn_3", attention, A100, {})
     assert [la.gap_us for la in rest.launches] == [0, 0, 0]
     assert whole.launches[0].gap_us == write.lead_us + A100.launch.graph_us
     saved = whole.launches[2].time_us - rest.launches[2].time_us
     clocks = forward.item_clocks / A100.clock.steady_mhz
     assert saved == pytest.approx(A100.cta.latency_ns / 1e3 + clocks, rel=1e-3)
-    assert rest.launches[0].time_us < whole.launches[0].time_us - A100.cta.latency_ns / 1e3
+    sorting = prepare.item_clocks / A100.clock.steady_mhz
+    assert whole.launches[1].time_us >= A100.cta.latency_ns / 1e3 + sorting
+    assert rest.launches[1].time_us < 1e-5
 
 
 def test_without_latency_a_launch_without_work_still_has_shares() -> None:
     attention = _decode(4, 2000, (8, 2))
     for engine in ENGINES:
-        result = simulate(attention, H100, "vllm_flash_attn_3", engine, without=["latency"])
+        result = simulate(attention, A100, "sglang_flash_attn_3", engine, without=["latency"])
         assert sum(result.breakdown.values()) == pytest.approx(1)
         prepare = next(la for la in result.launches if la.name == "prepare")
         assert 0 < prepare.time_us < 1e-5

@@ -301,7 +301,7 @@ def test_published_tables_become_measured_rows(tables: Callable[..., None]) -> N
     rows, left_out = aiconfigurator.read_dataset("aiconfigurator:a100_sxm/vllm")
     prefill, decode = rows
     assert [(r.gpu, r.kernel, r.l2) for r in rows] == [
-        ("a100_sxm_80gb", "vllm_flash_attn_2", "warm")
+        ("a100_sxm_80gb", "vllm_0_14_flash_attn_2", "warm")
     ] * 2
     assert (prefill.phase, decode.phase) == ("prefill", "decode")
     one = decode.attention.sequences[0]

@@ -13,8 +13,9 @@ from gpusim.spec.load import shipped
 from gpusim.study.accuracy import errors
 from gpusim.study.predict_row import Prediction
 from gpusim.study.validate import read_sources, validate
-from validation.accuracy import FIT_SETS, HOLD_OUT, README, markdown, names, percent, with_tables
+from validation.accuracy import FIT_SETS, HOLD_OUT, README, names, with_tables
 from validation.command import run_command
+from validation.tables import markdown, percent
 
 BEGIN, END = "<!-- three ways -->\n", "<!-- end of three ways -->\n"
 SAMPLE, SEED = 1000, 0

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gpusim.report.table import render, share, signed, table
+from gpusim.report.table import percent, render, share, signed, table
 
 
 def validation_table(statistics: Mapping[str, Any]) -> str:

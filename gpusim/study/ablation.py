@@ -11,7 +11,7 @@ the real GPU and stay the same kernels, the engines know nothing of it.
     side_kernels  only launches that compute attention, started by an ordinary launch: no cache
                   write, copies, quantisation, prepare or combine kernel, no `lead_us`
     latency       nothing waits for a launch, for a CTA to begin and end, or for a load: no gaps, no
-                  `lead_us`, `cta.latency_ns`, `item_clocks`, no latency of L2 or HBM. What steps
+                  `lead_us`, `cta.latency_ns`, `item_clocks` or `item_amounts`, no latency of L2 or HBM. What steps
                   need to synchronise (`cta.sync_clocks`) stays: it is part of their pace
 """
 
@@ -28,7 +28,8 @@ from gpusim.schedules.real_work import real_pairs
 from gpusim.schedules.step import Pipe
 from gpusim.schedules.work import Tiles, Work
 from gpusim.spec.attention import Attention
-from gpusim.spec.gpu import SMALLEST, Gpu
+from gpusim.spec.gpu import Gpu
+from gpusim.spec.provenance import SMALLEST
 from gpusim.units import round_up
 
 Launches = tuple[Launch, ...]
@@ -159,7 +160,13 @@ def _without_latency(_: Attention, gpu: Gpu, launches: Launches) -> tuple[Gpu, L
         "launch": gpu.launch.model_copy(update={"stream_us": 0.0, "graph_us": 0.0}),
     }
     return gpu.model_copy(update=parts), tuple(
-        replace(launch, lead_us=0.0, item_clocks=0.0, step=replace(launch.step, stages=1))
+        replace(
+            launch,
+            lead_us=0.0,
+            item_clocks=0.0,
+            item_amounts={},
+            step=replace(launch.step, stages=1),
+        )
         for launch in launches
     )
 
