@@ -11,8 +11,9 @@ the real GPU and stay the same kernels, the engines know nothing of it.
     side_kernels  only launches that compute attention, started by an ordinary launch: no cache
                   write, copies, quantisation, prepare or combine kernel, no `lead_us`
     latency       nothing waits for a launch, for a CTA to begin and end, or for a load: no gaps, no
-                  `lead_us`, `cta.latency_ns`, `item_clocks` or `item_amounts`, no latency of L2 or HBM. What steps
-                  need to synchronise (`cta.sync_clocks`) stays: it is part of their pace
+                  `lead_us`, `cta.latency_ns`, `item_clocks` or `item_amounts`, no latency of L2 or
+                  HBM. What steps need to synchronise (`cta.sync_clocks`) stays: it is part of their
+                  pace
 """
 
 from collections.abc import Callable, Iterable, Mapping
