@@ -47,12 +47,12 @@ def _timed(work: tuple[Attention, tuple[Launch, ...]], engine: str) -> LaunchRes
 @pytest.mark.parametrize("engine", ["sim", "analytic"])
 @pytest.mark.parametrize("ctas", [1, 50, 108, 109, 216, 217, 266, 324, 325, 432, 500, 1000])
 def test_equal_items_run_in_waves_and_a_tail_spread_over_the_sms(engine: str, ctas: int) -> None:
-    """T = full waves·(latency + u/rate(2)) + latency + u/rate(CTAs left on the fullest SM)."""
+    """T = ramp + full waves·(latency + u/rate(2)) + latency + u/rate(CTAs on the fullest SM)."""
     work = _tiles(ctas)
     placed = _placed(work[1])
     units = float(placed.units[0])
     full, rest = divmod(ctas, SLOTS)
-    expected = full * (placed.latency_us + units / placed.rate(2))
+    expected = placed.ramp_us + full * (placed.latency_us + units / placed.rate(2))
     if rest:
         expected += placed.latency_us + units / placed.rate(math.ceil(rest / SMS))
     timed = _timed(work, engine)
@@ -72,7 +72,8 @@ def test_a_short_cta_beside_a_long_one_speeds_it_up_when_it_leaves() -> None:
     work = _ragged(lengths)
     placed = _placed(work[1])
     long, short = float(placed.units[0]), float(placed.units[-1])
-    expected = placed.latency_us + short / placed.rate(2) + (long - short) / placed.rate(1)
+    loops = short / placed.rate(2) + (long - short) / placed.rate(1)
+    expected = placed.ramp_us + placed.latency_us + loops
     assert _timed(work, "sim").time_us == pytest.approx(expected, rel=1e-9)
 
 

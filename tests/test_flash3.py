@@ -1,7 +1,5 @@
 """FlashAttention-3: tiles, steps against measured clocks, packing, splits, order."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -252,16 +250,20 @@ def test_vllms_windows_take_the_tile_of_three_warpgroups() -> None:
     assert sm90_tile(case(64, rows=8, local=True, paged_gather=True, fork=True)).block_m == 192
 
 
-def test_items_after_a_workers_first_start_while_memory_is_busy() -> None:
-    """264 equal items on 132 workers: half of what the two of a worker wait counts as loop time."""
-    a = attention((264, 1, 64), heads=(4, 1), page_size=16)
-    launch = forward(a, H100)
-    placed = place((launch,), H100, load="benchmark", warm=True)[0]
-    alone = place((replace(launch, runs_ahead=False),), H100, load="benchmark", warm=True)[0]
-    assert launch.work.num_items == 264
-    assert placed.latency_us == pytest.approx(alone.latency_us / 2)
-    moved = (placed.units - alone.units) / placed.rate(1)
-    assert moved == pytest.approx(alone.latency_us / 2)
+@pytest.mark.parametrize(("bandwidth", "exposed"), [(500.0, "step"), (50_000.0, "load")])
+def test_the_first_loads_and_the_last_steps_of_a_launch_do_not_overlap(
+    bandwidth: float, exposed: str
+) -> None:
+    """132 CTAs of 64 cold steps: once, a step's HBM time or its own, the shorter."""
+    a = attention((132, 1, 64 * 128), heads=(4, 1), page_size=16)
+    hbm = H100.hbm.model_copy(update={"sustained_gb_per_s": bandwidth})
+    gpu = H100.model_copy(update={"hbm": hbm})
+    (placed,) = place((forward(a, gpu),), gpu, load="benchmark", warm=False)
+    steps = placed.units[0]
+    load = placed.traffic.hbm_bytes / (1e3 * bandwidth) / steps
+    step = placed.step.alone / placed.clock
+    assert placed.ramp_us == pytest.approx({"step": step, "load": load}[exposed])
+    assert placed.ramp_us == pytest.approx(min(step, load))
 
 
 def test_the_fp8_producer_gathers_and_transposes_one_tile_after_another() -> None:

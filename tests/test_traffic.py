@@ -105,12 +105,16 @@ def test_partials_of_one_wave_are_found_in_l2() -> None:
 
 
 def test_partials_of_many_waves_are_evicted_by_the_keys_between() -> None:
-    """Distance 5 + 508/2·(1 - 100/400) MiB: written out, and read back."""
+    """The first waves' come back after 508·(1 - 100/400) MiB, the last after the reader's 10.
+
+    Of the 371 MiB between, 6 hit, 16 miss by half and 349 miss.
+    """
     forward = _launch([_tensor("kv", 500)], [_tensor("partial", 8)], ctas_per_head=400)
     combine = _launch([_tensor("partial", 8)], [_tensor("o", 2)])
     first, second = _count(forward, combine, warm=False)
-    assert _mib(first) == (500, 8)
-    assert _mib(second) == (8, 2)
+    missed = 8 * (16 / 2 + 349) / 371
+    assert _mib(first) == pytest.approx((500, missed))
+    assert _mib(second) == pytest.approx((missed, 2))
 
 
 def test_a_launch_between_pushes_a_tensor_out() -> None:
@@ -199,3 +203,23 @@ def test_no_walk_is_charged_more_than_what_was_requested() -> None:
     kv = _tensor("kv", 400, asked=1.5, heads_per_stream=4)
     (traffic,) = _count(_launch([kv], [], ctas_per_head=101, heads=8), warm=False)
     assert _mib(traffic) == (600, 0)
+
+
+def test_a_range_of_reuse_distances_misses_by_its_mean() -> None:
+    """Hits to 16 MiB, misses from 32: 8 of the 24 MiB hit, 16 lie on the ramp and miss by half."""
+    assert miss(GPU, 8 * MIB, 32 * MIB) == pytest.approx((8 * 0 + 16 * 0.5) / 24)
+    assert miss(GPU, 24 * MIB, 48 * MIB) == pytest.approx((8 * 0.75 + 16 * 1) / 24)
+
+
+def test_what_a_copy_writes_comes_behind_all_that_it_moves() -> None:
+    """A copy of 20 MiB in one wave, then a launch that reads it and 20 MiB more.
+
+    Of a kernel whose CTAs store at their end, the first bytes would be read at once, the last after
+    40 MiB; of a copy the first come back after its 40 MiB too: all distances are 40 MiB, all miss.
+    """
+    copy = _launch([_tensor("x", 20)], [_tensor("y", 20)])
+    reader = _launch([_tensor("y", 20), _tensor("q", 20)], [])
+    for plain, missed in ((False, (8 * 1 + 16 * 0.5) / 40), (True, 1.0)):
+        launches = (replace(copy, plain=plain), reader)
+        _, found = count_traffic(launches, GPU, (1, 1), warm=False)
+        assert found.hbm_read_bytes == pytest.approx((20 + 20 * missed) * MIB)

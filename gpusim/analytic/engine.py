@@ -53,4 +53,4 @@ def _timing(placed: Placed) -> Timing:
         model = one_wave
     else:
         model = unequal_waves
-    return model(placed, memory[level], level).timing(placed)
+    return model(placed, memory[level], level).after(placed.ramp_us, placed.lanes).timing(placed)

@@ -1,6 +1,6 @@
 """What a closed form says of a launch: its time, and what its CTAs spend theirs on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpusim.analytic.loops import Loops
 from gpusim.machine.account import Timing
@@ -28,6 +28,15 @@ class Estimate:
     all_latent_us: float
     fix_up_us: float = 0.0
     all_fix_up_us: float = 0.0
+
+    def after(self, ramp_us: float, lanes: int) -> "Estimate":
+        """The same with so much more time before all lanes' loops."""
+        return replace(
+            self,
+            time_us=self.time_us + ramp_us,
+            latency_us=self.latency_us + lanes * ramp_us,
+            all_latent_us=self.all_latent_us + ramp_us,
+        )
 
     def timing(self, placed: Placed) -> Timing:
         """Shares of the slots' time; lanes without a CTA before the end are the tail."""

@@ -63,6 +63,20 @@ class Placed:
         """CTAs on the fullest SM."""
         return ceil_div(self.lanes, self.num_sms)
 
+    @property
+    def ramp_us(self) -> float:
+        """Time of a launch in which HBM and the pipes do not overlap: its first and last steps.
+
+        While the first tiles come nothing multiplies, and while the last multiply nothing comes:
+
+            min(HBM time of a lane's step, time of a step alone) · min(1, steps of a lane)
+        """
+        steps = self.launch.work.total(self.units) / self.lanes
+        if self.launch.plain or not steps:
+            return 0.0
+        load = self.traffic.hbm_bytes / self.hbm_bandwidth / steps
+        return min(load, 1 / self.rate(1)) * min(1.0, steps)
+
     def rate(self, residents: int) -> float:
         """Steps per us of each of so many CTAs on one SM."""
         return self.clock / self.step.per_cta(residents)
@@ -128,18 +142,17 @@ def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz:
     total = tiles.loop_bytes + tiles.load_bytes + tiles.store_bytes
     start = 0.0 if launch.plain else gpu.cta.latency_ns / NS_PER_US * clock
     latency = start + launch.item_clocks + _item_clocks(launch, gpu, fit)
-    hidden = latency * (1 - launch.num_ctas / launch.work.num_items) if launch.runs_ahead else 0.0
     return Placed(
         launch=launch,
         occupancy=fit,
         step=step,
         traffic=traffic,
         clock=clock,
-        latency_us=(latency - hidden) / clock,
+        latency_us=latency / clock,
         gap_us=launch.lead_us + (0.0 if launch.programmatic else gpu.launch.graph_us),
         merge_us=(gpu.l2.latency_clocks + launch.merge_bytes / gpu.l2.port_bytes_per_clock_per_sm)
         / clock,
-        units=tiles.steps + (edge_clocks + step.fill + hidden) / step.alone,
+        units=tiles.steps + (edge_clocks + step.fill) / step.alone,
         hbm_bytes=total * traffic.hbm_fraction,
         l2_bytes=total,
         hbm_bandwidth=gpu.hbm.sustained_gb_per_s * 1e3,

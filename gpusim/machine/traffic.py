@@ -41,12 +41,24 @@ class Traffic:
         return self.hbm_bytes / self.requested_bytes if self.requested_bytes else 0.0
 
 
-def miss(gpu: Gpu, distance: float) -> float:
-    """Share of accesses at this reuse distance (bytes) that miss L2."""
+def miss(gpu: Gpu, nearest: float, farthest: float | None = None) -> float:
+    """Share of accesses that miss L2, at one reuse distance (bytes) or evenly spread over a range.
+
+    >>> from gpusim.spec.load import load_gpu
+    >>> gpu = load_gpu("a100_sxm_80gb")
+    >>> miss(gpu, gpu.l2.hit_mib * MIB, gpu.l2.miss_mib * MIB)
+    0.5
+    """
     hit, full = gpu.l2.hit_mib * MIB, gpu.l2.miss_mib * MIB
-    if distance <= hit:
-        return 0.0
-    return min(1.0, (distance - hit) / (full - hit))
+
+    def missed(distance: float) -> float:
+        """The integral of the ramp up to a distance."""
+        inside = min(max(0.0, distance - hit), full - hit)
+        return inside * inside / (full - hit) / 2 + max(0.0, distance - full)
+
+    if farthest is None or farthest == nearest:
+        return min(1.0, max(0.0, (nearest - hit) / (full - hit)))
+    return (missed(farthest) - missed(nearest)) / (farthest - nearest)
 
 
 def count_traffic(
@@ -64,7 +76,7 @@ def count_traffic(
     return tuple(
         Traffic(
             hbm_read_bytes=sum(
-                o.unique_bytes * miss(gpu, _distance(i, o.name, launches, feet, slots, warm))
+                o.unique_bytes * miss(gpu, *_distances(i, o.name, launches, feet, slots, warm))
                 + _missed(o, _rereads(la, o, slots[i]), gpu)
                 for o in la.reads
             ),
@@ -98,33 +110,35 @@ def _rereads(launch: Launch, operand: Operand, slots: int) -> Rereads:
     return grid_rereads(launch, operand, slots) if operand.rereads is None else operand.rereads
 
 
-def _distance(
+def _distances(
     i: int,
     name: str,
     launches: tuple[Launch, ...],
     feet: list[float],
     slots: tuple[int, ...],
     warm: bool,
-) -> float:
-    """Bytes through L2 between the launch that last touched a tensor and its place in launch i.
+) -> tuple[float, float]:
+    """Bytes through L2 from a tensor's last touch by a launch to its place in launch i.
 
-    A tensor that several launches touch passes once, and no more than all of the call's. Half of
-    each of the two launches lies between, on average; of one that wrote the tensor in a single wave
-    nothing, since all its CTAs store at the end.
+    From the tensor's first byte, which all that the earlier launch touched after it came behind, to
+    its last, which all that launch i touches comes before. A tensor that several launches touch
+    passes once, and no more than all of the call's. A launch that wrote the tensor in a single wave
+    leaves nothing behind it, since all its CTAs store at the end; copies store as they read.
     """
     scratch = _scratch_distance(launches[i], name)
     if scratch is not None:
-        return scratch
+        return scratch, scratch
     history = list(range(i)) if not warm else [*range(i, len(launches)), *range(i)]
     between: tuple[Launch, ...] = ()
     for j in reversed(history):
         if _touches(launches[j], name):
-            wrote = any(o.name == name for o in launches[j].writes)
+            wrote = any(o.name == name for o in launches[j].writes) and not launches[j].plain
             waves_left = max(0.0, 1 - slots[j] / launches[j].work.num_items) if wrote else 1.0
-            ends = feet[i] / 2 + feet[j] / 2 * waves_left
-            return float(min(footprint(between) + ends, footprint(launches)))
+            passed, most = footprint(between), footprint(launches)
+            first, last = passed + feet[j] * waves_left, passed + feet[i]
+            return min(first, last, most), min(max(first, last), most)
         between = (*between, launches[j])
-    return float("inf")
+    return float("inf"), float("inf")
 
 
 def _write_back(
@@ -147,5 +161,5 @@ def _write_back(
         return miss(gpu, scratch)
     for j in range(i + 1, len(launches)):
         if any(o.name == name for o in launches[j].reads):
-            return miss(gpu, _distance(j, name, launches, feet, slots, warm=False))
+            return miss(gpu, *_distances(j, name, launches, feet, slots, warm=False))
     return miss(gpu, footprint(launches)) if warm else 1.0

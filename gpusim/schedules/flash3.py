@@ -83,7 +83,6 @@ def flash3_launches(
                 gathers_pages_of=attention.page_size if plan.gathers else None,
                 after_pv=two_level_parts(tile, gpu) if two_level else (),
             ),
-            runs_ahead=True,
             programmatic=prepares and attention.batch <= SEQUENCES_PER_CTA,
             item_clocks=_hopper_item_clocks(attention, gpu, plan, forward.work.num_items),
         )

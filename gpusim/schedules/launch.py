@@ -61,8 +61,6 @@ class Launch:
         programmatic: launched early (programmatic dependent launch), so that no gap precedes it.
         plain: its CTAs only copy, so that nothing but their loads delays them (`cta.latency_ns`
             holds for CTAs that fetch queries, page tables and a first tile).
-        runs_ahead: its workers load for their next item while they finish one: memory is busy while
-            all items but a worker's first start, which counts as time in their loop.
         lead_us: spent before the launch, beside the gap between kernels.
         item_clocks: an item waits so long beside `cta.latency_ns`: its kernel finds the next one,
             or starts more slowly than others.
@@ -84,7 +82,6 @@ class Launch:
     merge_bytes: float = 0.0
     programmatic: bool = False
     plain: bool = False
-    runs_ahead: bool = False
     lead_us: float = 0.0
     item_clocks: float = 0.0
     item_amounts: Mapping[Pipe, float] = field(default_factory=dict)

@@ -62,11 +62,12 @@ class LaunchRun:
         """Take CTAs until none is left, and do their items one after another."""
         env, rows, enter = self.env, self._rows, self.stepping.enter
         latency, peers = self.placed.latency_us, self._peers
-        start = env.now
+        start, ramp = env.now, self.placed.ramp_us
         for worker, items in self._ctas:
             for first, row, count in items:
                 steps, hbm_step, l2_step = rows[row]
-                delay = latency * count
+                delay = latency * count + ramp
+                ramp = 0.0
                 if steps:
                     yield enter(sm, delay, steps * count, hbm_step, l2_step)
                 else:
