@@ -80,9 +80,19 @@ def test_vllm_triton_cuts_16_segments_up_to_128_sequences_and_heads(
     assert (launches[-1].name == "combine") == (splits > 1)
 
 
+def test_vllm_triton_segments_take_whole_tiles_and_each_head_is_reduced_by_a_cta() -> None:
+    """300 keys in 16 segments: 19 are two tiles of 16, so ten segments; 0.3 * 6 idle ones."""
+    launches = build_launches("vllm_triton", attention(2, 1, 300), L40S, {})
+    forward, reduce = launches[-2:]
+    assert forward.work.tiles.steps.tolist() == [2] * 9 + [1, 0, 0]
+    assert forward.tile["block_n"] == 16
+    assert (reduce.num_ctas, reduce.step.stages) == (2 * 32, 16)
+
+
 def test_sglang_triton_has_at_most_eight_splits() -> None:
     launches = build_launches("sglang_triton", attention(1, 1, 100_000), A100, {})
     assert launches[1].tile["num_splits"] == 8
+    assert [launch.name for launch in launches] == ["cache_write", "decode_attention", "combine"]
 
 
 @pytest.mark.parametrize("gpu", [A100, H100, L40S], ids=lambda gpu: gpu.name)
@@ -124,7 +134,7 @@ def test_prompts_find_their_new_keys_in_l2() -> None:
     assert traffic["flash_fwd_sm90"].hbm_read_bytes == 1024 * 32 * 128 * 2
 
 
-def test_sglang_triton_prefill_gains_nothing_from_a_window() -> None:
+def test_sglang_triton_prefill_passes_over_the_tiles_out_of_a_window() -> None:
     """Measured on L40S: 12.6 ms with a window of 128 where all keys take 18.8 ms."""
     full, windowed = (
         simulate(
@@ -140,7 +150,7 @@ def test_sglang_triton_prefill_gains_nothing_from_a_window() -> None:
         ).time_us
         for window in (None, 128)
     )
-    assert windowed == full
+    assert 0.4 * full < windowed < 0.8 * full
 
 
 def test_the_cache_write_moves_the_new_keys_and_values_once_in_and_once_out() -> None:

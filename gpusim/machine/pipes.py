@@ -85,6 +85,9 @@ def step_time(gpu: Gpu, step: Step, *, latency_clocks: float) -> StepTime:
         shared = max(serial / co_resident_gain, floor)      (floor without matrix parts)
         fill   = (1 - x)·c with several tracks, once an item: its first softmax hides behind nothing
 
+    Where the step's instructions are known, serial is the time of their chain, and shared that of
+    an SM that they keep busy.
+
     A pipe's total, the floor, is a bound that overlap approaches, not the prediction: two FA2 CTAs
     on one A100 SM run 1.15 times as fast as one, where the pipe totals would allow 1.48 times.
     """
@@ -99,6 +102,8 @@ def step_time(gpu: Gpu, step: Step, *, latency_clocks: float) -> StepTime:
     longest = max(sum(clocks for _, clocks in track) for track in tracks)
     overlapped = matrix + exposed * other
     serial = max(overlapped, longest) if len(tracks) > 1 else overlapped
+    if step.code:
+        serial = step.code.chain_clocks
     port = step.load_bytes / gpu.l2.port_bytes_per_clock_per_sm
     chain = (step.loads * latency_clocks + port) / step.stages + step.load_clocks
     sync = step.syncs * gpu.cta.sync_clocks
@@ -110,9 +115,12 @@ def step_time(gpu: Gpu, step: Step, *, latency_clocks: float) -> StepTime:
         pipe = max(part.amounts, key=lambda p: part.amounts[p] / pipe_rate(gpu, step, p))
         weight = clocks * (1.0 if _is_matrix(part) else exposed) * serial / overlapped
         shares[pipe.value] = shares.get(pipe.value, 0.0) + weight
+    shared = max(serial / gpu.overlap.co_resident_gain, floor) if matrix else floor
+    if step.code:
+        alone, shared = max(alone, floor), max(step.code.busy_clocks, floor)
     return StepTime(
         alone=alone,
-        shared=max(serial / gpu.overlap.co_resident_gain, floor) if matrix else floor,
+        shared=shared,
         floor=floor,
         fill=(1 - exposed) * other if len(tracks) > 1 else 0.0,
         shares={name: value / alone for name, value in shares.items() if value > 0},

@@ -134,11 +134,14 @@ def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz:
     asked = sum(o.requested_bytes for o in launch.reads)
     missed = traffic.hbm_read_bytes / asked if asked else 0.0
     latency = gpu.l2.latency_clocks + missed * max(0.0, dram - gpu.l2.latency_clocks)
+    if launch.step.miss_ns:  # one wait of a step more, in equal parts with its others
+        latency += missed * launch.step.miss_ns / NS_PER_US * clock / launch.step.loads
     step = step_time(gpu, launch.step, latency_clocks=latency)
     tiles = launch.work.tiles
     last = np.maximum(0.0, tiles.store_bytes - tiles.steps * launch.step.store_bytes)
     edges = tiles.load_bytes + last
     edge_clocks = edges / edge_rate(gpu, launch.num_ctas)
+    skip_clocks = tiles.kv_start * launch.step.skip_clocks_per_key
     total = tiles.loop_bytes + tiles.load_bytes + tiles.store_bytes
     start = 0.0 if launch.plain else gpu.cta.latency_ns / NS_PER_US * clock
     latency = start + launch.item_clocks + _item_clocks(launch, gpu, fit)
@@ -152,7 +155,7 @@ def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz:
         gap_us=launch.lead_us + (0.0 if launch.programmatic else gpu.launch.graph_us),
         merge_us=(gpu.l2.latency_clocks + launch.merge_bytes / gpu.l2.port_bytes_per_clock_per_sm)
         / clock,
-        units=tiles.steps + (edge_clocks + step.fill) / step.alone,
+        units=tiles.steps + (edge_clocks + skip_clocks + step.fill) / step.alone,
         hbm_bytes=total * traffic.hbm_fraction,
         l2_bytes=total,
         hbm_bandwidth=gpu.hbm.sustained_gb_per_s * 1e3,

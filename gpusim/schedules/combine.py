@@ -44,7 +44,12 @@ def flash3_combine(v_head_dim: int, *, programmatic: bool) -> Combine:
 
 
 def combine_launch(
-    attention: Attention, kernel: Combine, splits: tuple[int, ...], *, idle: int = 0
+    attention: Attention,
+    kernel: Combine,
+    splits: tuple[int, ...],
+    *,
+    idle: int = 0,
+    single: bool = False,
 ) -> Launch:
     """CTAs of `block_m` query rows over all sequences that split, a step per split.
 
@@ -53,6 +58,7 @@ def combine_launch(
         kernel: whose rows and stages.
         splits: of each entry of `attention.sequences`; entries with one have nothing to combine.
         idle: further CTAs, which find nothing to combine and end.
+        single: whether entries with one split are walked too.
     """
     pairs = zip(attention.sequences, splits, strict=True)
     rows = [(s.count * s.q_len * attention.q_heads, n) for s, n in pairs]
@@ -60,7 +66,7 @@ def combine_launch(
         (n, size, copies)
         for total, n in rows
         for size, copies in ((kernel.block_m, total // kernel.block_m), (total % kernel.block_m, 1))
-        if size and copies and n > 1
+        if size and copies and (n > 1 or single)
     ]
     if idle:
         items.append((0, 0, idle))

@@ -124,6 +124,17 @@ def sglang_kv_store(attention: Attention) -> tuple[Launch, ...]:
     return *casts, reading(write, "new_kv", "new_kv_8")
 
 
+def sglang_triton_store(attention: Attention) -> tuple[Launch, ...]:
+    """What SGLang's Triton backend runs before attention.
+
+    With head size 192, the five small kernels that run before FlashAttention-3
+    (`sglang_conversions`). Short calls show that nothing but its loads delays the cache write.
+    """
+    *casts, write = sglang_kv_store(attention)
+    small = _small_kernels("prepare_192", 5 if attention.head_dim == 192 else 0)
+    return *small, *casts, replace(write, plain=True)
+
+
 def reading(launch: Launch, name: str, other: str) -> Launch:
     """The launch with one tensor that it reads replaced by another of the same size."""
     reads = (replace(o, name=other) if o.name == name else o for o in launch.reads)

@@ -7,10 +7,8 @@ as the framework pages its cache, and add its cache write and copies as launches
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from gpusim.schedules import shipped_kernels as kernels
 from gpusim.schedules import triton_kernels as own
 from gpusim.schedules import triton_options as launch
-from gpusim.schedules.custom import custom
 from gpusim.schedules.flash2 import flash2
 from gpusim.schedules.flash3 import flash3, flash3_fp8, flash3_launches, quantised
 from gpusim.schedules.flash3_plan import Flash3Build
@@ -25,18 +23,20 @@ from gpusim.schedules.framework import (
     sglang_cache_write,
     sglang_conversions,
     sglang_kv_store,
+    sglang_triton_store,
     vllm_0_14_cache_write,
     vllm_cache_write,
 )
 from gpusim.schedules.launch import Launch
+from gpusim.schedules.sglang_triton import sglang_decode, sglang_prefill
 from gpusim.schedules.split_kv import HEAD_DIMS, flash2_split_kv, split_tile
 from gpusim.schedules.tile import padded_head_dim
 from gpusim.schedules.tiling import Tiling
 from gpusim.schedules.triton_santa_flash import santa_flash, santa_flash_options
 from gpusim.schedules.triton_santa_prop import santa_prop, santa_prop_options
+from gpusim.schedules.vllm_triton import vllm_decode, vllm_prefill
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
-from gpusim.spec.kernel import Kernel
 
 Attend = Callable[[Attention, Gpu], tuple[Launch, ...]]
 
@@ -103,10 +103,6 @@ def _scheduled(
     build: Callable[[Attention, Gpu, Tiling], tuple[Launch, ...]], **options: int
 ) -> Attend:
     return lambda attention, gpu: build(attention, gpu, Tiling(**options))
-
-
-def _kernel(name: str, describe: Callable[[Attention, Gpu], Kernel]) -> Attend:
-    return lambda attention, gpu: custom(name, attention, gpu, describe(attention, gpu))
 
 
 def _varlen_split_kv(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
@@ -249,16 +245,15 @@ IMPLEMENTATIONS = {
         lead_us=VLLM_FA3_US,
     ),
     "sglang_triton": Implementation(
-        lead_us=SGLANG_US,
-        prefill=_kernel("extend_attention", kernels.sglang_extend),
-        decode=_kernel("decode_attention", kernels.sglang_decode),
+        before=sglang_triton_store,
+        prefill=sglang_prefill,
+        decode=sglang_decode,
         page_size=1,
-        cache_write=sglang_cache_write,
     ),
     "vllm_triton": Implementation(
         lead_us=VLLM_US,
-        prefill=_kernel("unified_attention_2d", kernels.vllm_unified),
-        decode=_kernel("unified_attention_3d", kernels.vllm_unified_decode),
+        prefill=vllm_prefill,
+        decode=vllm_decode,
         page_size=16,
         cache_write=vllm_cache_write,
     ),

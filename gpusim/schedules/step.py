@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gpusim.schedules.tile import Tile
+from gpusim.spec.framework_builds import Code
 
 
 class Pipe(StrEnum):
@@ -51,6 +52,9 @@ class Step:
             beside the waits that `stages` overlap.
         prefetch: whether loads run ahead of the step that needs them; else it waits for its own.
         syncs: rounds of CTA barriers and load waits, in units of the profile's `cta.sync_clocks`.
+        code: time of a step where its compiled instructions tell it; its parts only say what for.
+        miss_ns: further wait of a step whose tile comes from HBM and not from L2.
+        skip_clocks_per_key: to pass over the keys before an item's first, if its CTA does.
     """
 
     tracks: tuple[tuple[Part, ...], ...]
@@ -59,11 +63,14 @@ class Step:
     matrix_dtype: str = "bf16"
     load_bytes: float
     store_bytes: float = 0.0
-    loads: int = 1
+    loads: float = 1
     stages: int = 1
     load_clocks: float = 0.0
     prefetch: bool = True
     syncs: float = 1.0
+    code: Code | None = None
+    miss_ns: float = 0.0
+    skip_clocks_per_key: float = 0.0
 
     def with_more(self, pipe: Pipe, amount: float) -> "Step":
         """The step with more work for a pipe, in equal shares where its tracks first use it."""
