@@ -246,7 +246,8 @@ def test_without_latency_only_work_takes_time(engine: str) -> None:
 def test_without_latency_a_launch_without_work_still_has_shares() -> None:
     attention = _decode(4, 2000, (8, 2))
     for engine in ENGINES:
-        result = simulate(attention, A100, "sglang_flash_attn_3", engine, without=["latency"])
+        kernel = "sglang_0_5_10_flash_attn_3"
+        result = simulate(attention, A100, kernel, engine, without=["latency"])
         assert sum(result.breakdown.values()) == pytest.approx(1)
         prepare = next(la for la in result.launches if la.name == "prepare")
         assert 0 < prepare.time_us < 1e-5

@@ -23,6 +23,9 @@ WARP = 32
 #: Calibrated on aiconfigurator vLLM 0.14.0 rows, A100 (prompts with one to eight KV heads): what a
 #: warp of its cache write issues beside the copy, mostly divisions to find an element's place.
 ADDRESS_INSTRUCTIONS = 350
+#: Elements that a CTA of an indexed assignment moves, and what a thread issues for each: calibrated
+#: on aiconfigurator SGLang 0.5.14 rows, H100 (windowed prompts at d = 192: 1 ns a token and head).
+INDEXED_ELEMENTS, INDEX_INSTRUCTIONS = 512, 95
 
 
 def vllm_cache_write(attention: Attention) -> Launch:
@@ -39,20 +42,38 @@ def vllm_cache_write(attention: Attention) -> Launch:
 def vllm_0_14_cache_write(attention: Attention) -> Launch:
     """The same before it moved 16 bytes at once: elements one by one, with 64-bit divisions."""
     write = vllm_cache_write(attention)
-    steps = float(write.work.tiles.steps.max())
-    issued = ADDRESS_INSTRUCTIONS * ceil_div(write.threads, WARP) / steps
-    (move,) = write.step.tracks[0]
-    slower = replace(move, amounts={**move.amounts, Pipe.ISSUE: issued})
-    return replace(write, step=replace(write.step, tracks=((slower,),)))
+    return _issuing(write, ADDRESS_INSTRUCTIONS * ceil_div(write.threads, WARP))
 
 
 def sglang_cache_write(attention: Attention) -> Launch:
-    """`store_cache`: a warp per new token walks its rows, four a CTA (SGLang `sgl-kernel`)."""
+    """`store_cache`: a warp per new token walks its rows, four a CTA (SGLang `sgl-kernel`).
+
+    Where keys and values differ in size, PyTorch's indexed assignment runs in its place.
+    """
     new_bytes = attention.element_bytes
+    if attention.head_dim != attention.value_dim:
+        return _indexed_write(attention, new_bytes)
     write = _cache_write(
         attention, tokens_per_cta=4, threads=COPY_THREADS, loads=1, new_bytes=new_bytes
     )
     return replace(write, step=replace(write.step, stages=UNROLLED))
+
+
+def _indexed_write(attention: Attention, new_bytes: int) -> Launch:
+    """`k_buffer[slots] = k`, and so for V: a thread finds the places of four elements one by one.
+
+    Two kernels; their elements count as one kernel's. Source: PyTorch `IndexKernel.cu`.
+    """
+    elements = attention.kv_heads * (attention.head_dim + attention.value_dim) * _tokens(attention)
+    size = min(elements, INDEXED_ELEMENTS)
+    copy = _kv_copy(
+        attention,
+        ceil_div(elements, size),
+        (size * new_bytes, size * BYTES[attention.cache_dtype]),
+        threads=COPY_THREADS,
+        loads=2,
+    )
+    return _issuing(copy, INDEX_INSTRUCTIONS * size / WARP)
 
 
 def _cache_write(
@@ -64,16 +85,30 @@ def _cache_write(
     copies: with the start of an attention CTA, prompts on L40S came out a fifth too slow.
     """
     elements = attention.kv_heads * (attention.head_dim + attention.value_dim) * tokens_per_cta
-    prompts = all(s.q_len == s.kv_len for s in attention.sequences)
-    copy = _copy(
-        "cache_write",
+    return _kv_copy(
+        attention,
         ceil_div(_tokens(attention), tokens_per_cta),
         (elements * new_bytes, elements * BYTES[attention.cache_dtype]),
-        names=("new_kv", "kv" if prompts else "cache"),
         threads=threads,
         loads=loads,
     )
+
+
+def _kv_copy(
+    attention: Attention, items: int, sizes: tuple[int, int], *, threads: int, loads: int
+) -> Launch:
+    prompts = all(s.q_len == s.kv_len for s in attention.sequences)
+    names = ("new_kv", "kv" if prompts else "cache")
+    copy = _copy("cache_write", items, sizes, names=names, threads=threads, loads=loads)
     return replace(copy, plain=True)
+
+
+def _issuing(copy: Launch, instructions: float) -> Launch:
+    """The copy with so many warp instructions more a CTA."""
+    (move,) = copy.step.tracks[0]
+    issued = instructions / float(copy.work.tiles.steps.max())
+    slower = replace(move, amounts={**move.amounts, Pipe.ISSUE: issued})
+    return replace(copy, step=replace(copy.step, tracks=((slower,),)))
 
 
 def sglang_conversions(attention: Attention) -> tuple[Launch, ...]:

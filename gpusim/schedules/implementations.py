@@ -177,14 +177,23 @@ def _vllm_flash3(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
     return flash3_launches(attention, gpu, Tiling(), VLLM_FLASH3)
 
 
-def _sglang_flash3(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
-    """SGLang plans decode before the call, unless it has a window (`flashattention_backend.py`).
-
-    The version measured on Hopper does (0.5.14); that measured on Ampere (0.5.10) plans every call.
-    """
-    hopper = bool(gpu.tensor.wgmma_flop_per_clock)
-    ahead = hopper and attends_to_cache(attention) and attention.window is None
+def _planned_ahead(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
+    """SGLang plans decode before the call, unless it has a window (`flashattention_backend.py`)."""
+    ahead = attends_to_cache(attention) and attention.window is None
     return flash3_launches(attention, gpu, Tiling(), Flash3Build(scheduled=ahead))
+
+
+def _sglang_flash3(attend: Attend, *, lead_us: float) -> Implementation:
+    """SGLang's FlashAttention-3: versions differ in who plans decode."""
+    return Implementation(
+        prefill=attend,
+        decode=attend,
+        lead_us=lead_us,
+        before=sglang_conversions,
+        page_size=1,
+        quantises=True,
+        cache_write=sglang_cache_write,
+    )
 
 
 def _vllm_flash2(
@@ -209,10 +218,10 @@ def _own(
 
 #: Of a call beside its kernels and the gaps between them, in us: what the shortest calls of each
 #: framework version take longer than their kernels. Calibrated on aiconfigurator rows of SGLang
-#: 0.5.10 (A100) and 0.5.14 (H100), vLLM 0.14.0 (A100) and 0.24.0 (L40S), vLLM with FlashAttention-3
-#: (H100). SGLang's FlashInfer calls have none.
-SGLANG_US, VLLM_0_14_US, VLLM_US, VLLM_FA3_US = 0.9, 1.3, 1.3, 3.6
-
+#: 0.5.10 (A100) and 0.5.14 (H100), vLLM 0.14.0 (A100) and 0.24.0 (L40S; H100 with
+#: FlashAttention-3). SGLang's FlashInfer and Triton calls have none.
+SGLANG_0_5_10_US, SGLANG_US = 1.3, 2.7
+VLLM_0_14_US, VLLM_US, VLLM_FA3_US = 2.7, 2.25, 3.6
 
 #: The widest decode batch that vLLM captures in a graph by default.
 VLLM_CAPTURED = 512
@@ -227,15 +236,8 @@ IMPLEMENTATIONS = {
         vllm_0_14_cache_write, output_copies=3, lead_us=VLLM_0_14_US
     ),
     "flash_attn_3": Implementation(prefill=_flash3, decode=_flash3, quantises=True),
-    "sglang_flash_attn_3": Implementation(
-        prefill=_sglang_flash3,
-        decode=_sglang_flash3,
-        lead_us=SGLANG_US,
-        before=sglang_conversions,
-        page_size=1,
-        quantises=True,
-        cache_write=sglang_cache_write,
-    ),
+    "sglang_flash_attn_3": _sglang_flash3(_planned_ahead, lead_us=SGLANG_US),
+    "sglang_0_5_10_flash_attn_3": _sglang_flash3(_flash3, lead_us=SGLANG_0_5_10_US),
     "vllm_flash_attn_3": Implementation(
         prefill=_vllm_flash3,
         decode=_vllm_flash3,

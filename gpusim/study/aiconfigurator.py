@@ -28,7 +28,7 @@ KERNELS = {
     ("vllm", "vllm_triton_attn"): "vllm_triton",
     ("vllm", "vllm_flashinfer_fiprefill"): "flashinfer",
     ("vllm", "vllm_flashinfer_fidecode"): "flashinfer",
-    ("sglang", "flash_attention"): "sglang_flash_attn_3",
+    ("sglang", "flash_attention"): "sglang_0_5_10_flash_attn_3",
     ("sglang", "fa3"): "sglang_flash_attn_3",
     ("sglang", "triton"): "sglang_triton",
     ("sglang", "flashinfer"): "sglang_flashinfer",
@@ -42,6 +42,9 @@ WARM_UPS, REPLAYS = 6, {"sglang": 20, "vllm": 6}
 #: Size of Llama 4's chunks, which the tables list as a window. SGLang's FlashInfer backend knows no
 #: chunks: such layers have no window there and attend to everything (`collect_attn.py`).
 LLAMA_4_CHUNK = 8192
+#: What the tables call 192 is 192 for keys and 128 for values in SGLang's FlashAttention-3
+#: calls, as in MiMo-V2: decode beyond L2 reads that many bytes.
+NARROW_VALUES = {("sglang_flash_attn_3", 192): 128}
 #: Cache pages that the collectors set, where not as the implementation has it.
 PAGES = {"vllm": 64}
 
@@ -161,6 +164,7 @@ def _row(raw: Mapping[str, Any], gpu: str, phase: str, where: str) -> MeasuredRo
         "q_heads": raw["num_heads"],
         "kv_heads": raw["num_key_value_heads"] or raw["num_heads"],
         "head_dim": raw["head_dim"],
+        "v_head_dim": NARROW_VALUES.get((kernel, raw["head_dim"])),
         "dtype": DTYPES[raw["attn_dtype"]],
         "kv_dtype": DTYPES[raw["kv_cache_dtype"]],
         "causal": True,

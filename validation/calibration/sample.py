@@ -14,7 +14,12 @@ DATASETS = {
     "l40s": ("aiconfigurator:l40s/vllm",),
 }
 #: Of all kernels these count best what they do; the others' own constants are not the GPU's.
-KERNELS = ("sglang_flash_attn_3", "vllm_flash_attn_2")
+KERNELS = (
+    "sglang_0_5_10_flash_attn_3",
+    "sglang_flash_attn_3",
+    "vllm_0_14_flash_attn_2",
+    "vllm_flash_attn_2",
+)
 TYPES = ("fp16", "bf16")
 #: Digits of a measured time: measurements repeat to a per cent.
 DIGITS = 5
