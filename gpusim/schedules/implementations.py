@@ -219,9 +219,10 @@ def _own(
 #: Of a call beside its kernels and the gaps between them, in us: what the shortest calls of each
 #: framework version take longer than their kernels. Calibrated on aiconfigurator rows of SGLang
 #: 0.5.10 (A100) and 0.5.14 (H100), vLLM 0.14.0 (A100) and 0.24.0 (L40S; H100 with
-#: FlashAttention-3). SGLang's FlashInfer and Triton calls have none.
+#: FlashAttention-3), SGLang with FlashInfer (L40S). SGLang's Triton calls have none.
 SGLANG_0_5_10_US, SGLANG_US = 1.3, 2.7
-VLLM_0_14_US, VLLM_US, VLLM_FA3_US = 2.7, 2.25, 3.6
+VLLM_0_14_US, VLLM_US, VLLM_FA3_US = 2.7, 2.25, 5.1
+SGLANG_FLASHINFER_US = 0.6
 
 #: The widest decode batch that vLLM captures in a graph by default.
 VLLM_CAPTURED = 512
@@ -270,6 +271,7 @@ IMPLEMENTATIONS = {
         prefill=_sglang_flashinfer_prefill,
         decode=_sglang_flashinfer_decode,
         page_size=1,
+        lead_us=SGLANG_FLASHINFER_US,
     ),
     "gpusim_triton_flash1": _own(own.flash1, launch.flash1_options),
     "gpusim_triton_flash2": _own(own.flash2, launch.flash2_options),

@@ -10,7 +10,7 @@ from validation.calibration.sample import DATASETS, is_wanted, recorded, spread
 from validation.command import run_command
 
 FOLDER = Path(__file__).parent
-ROWS, SEED = 350, 0
+ROWS, SEED = 480, 0
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

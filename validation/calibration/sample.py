@@ -13,38 +13,39 @@ DATASETS = {
     "h100_sxm": ("aiconfigurator:h100_sxm/sglang",),
     "l40s": ("aiconfigurator:l40s/vllm",),
 }
-#: Of all kernels these count best what they do; the others' own constants are not the GPU's.
-KERNELS = (
-    "sglang_0_5_10_flash_attn_3",
-    "sglang_flash_attn_3",
-    "vllm_0_14_flash_attn_2",
-    "vllm_flash_attn_2",
-)
-TYPES = ("fp16", "bf16")
+#: Of all kernels these count best what they do; the others' own constants are not the GPU's. Each
+#: with the types that it is fitted on: FlashInfer is there for another step on the same silicon.
+WIDE = frozenset(("fp16", "bf16"))
+KERNELS = {
+    "sglang_0_5_10_flash_attn_3": WIDE,
+    "sglang_flash_attn_3": WIDE,
+    "vllm_0_14_flash_attn_2": WIDE,
+    "vllm_flash_attn_2": WIDE,
+    "flashinfer": WIDE | {"fp8"},
+}
 #: Digits of a measured time: measurements repeat to a per cent.
 DIGITS = 5
 
 
 def is_wanted(row: MeasuredRow) -> bool:
-    """Whether a row is FlashAttention on 16-bit numbers, those in the cache too."""
-    types = {row.attention.dtype, row.attention.cache_dtype}
-    return row.kernel in KERNELS and types <= set(TYPES)
+    """Whether a row's kernel and types, of the cache too, are among those."""
+    return {row.attention.dtype, row.attention.cache_dtype} <= KERNELS.get(row.kernel, frozenset())
 
 
 def spread(rows: Sequence[MeasuredRow], count: int, seed: int) -> list[MeasuredRow]:
-    """About `count` rows, equally many of each kernel, phase, head size and batch.
+    """About `count` rows, equally many of each kernel, phase and batch.
 
-    Groups of fewer rows give all they have. Rows keep their order.
+    Head sizes and windows come as often as in the tables. Groups of fewer rows give all they have.
+    Rows keep their order.
 
     Args:
         rows: rows of one GPU.
         count: rows in all.
         seed: of the draw.
     """
-    groups: dict[tuple[str, str, int, int], list[int]] = {}
+    groups: dict[tuple[str, str, int], list[int]] = {}
     for i, row in enumerate(rows):
-        attention = row.attention
-        key = (row.kernel, row.phase, attention.head_dim, attention.sequences[0].count)
+        key = (row.kernel, row.phase, row.attention.sequences[0].count)
         groups.setdefault(key, []).append(i)
     draw = np.random.default_rng(seed)
     each = max(1, round(count / max(1, len(groups))))
