@@ -126,13 +126,13 @@ def test_ampere_and_ada_tiles_follow_the_table_and_fit(
 @pytest.mark.parametrize(
     ("problem", "fp8", "measured", "within"),
     [
-        # Clocks of a KV step measured on H100 at its loaded clock; the two ping-pong exposures were
-        # set on the first two rows, the free-running one between the next two.
-        (case(64, causal=True), False, 2788, 0.01),
+        # Clocks of a KV step measured on H100 at its loaded clock. The two exposures are fitted to
+        # whole calls.
+        (case(64, causal=True), False, 2788, 0.02),
         (case(128, causal=True), False, 2871, 0.02),
         (case(256), False, 3371, 0.03),
         (case(128, paged_gather=True), True, 3060, 0.05),
-        (case(192, v=128, local=True), False, 2915, 0.03),
+        (case(192, v=128, local=True), False, 2915, 0.04),
         (case(64), True, 2822, 0.02),
         (case(192, v=128), True, 3376, 0.05),
         (case(256), True, 3651, 0.08),
@@ -294,3 +294,19 @@ def test_a_combine_kernel_without_splits_still_ends_each_of_its_ctas() -> None:
     assert (combine.name, combine.num_ctas) == ("combine", 64 * 32 / 8)
     assert combine.plain
     assert combine.item_clocks == 370
+
+
+def test_prompts_under_a_window_compare_both_its_limits_in_the_tiles_at_its_edges() -> None:
+    """192 x 128 tiles of 1,024 queries, window 128: 192 + 128 keys from any start lie in 3 tiles."""
+    prompt, decode = (
+        attention((1, q, 1024), heads=(1, 1), page_size=1).model_copy(
+            update={"head_dim": 64, "window": 128}
+        )
+        for q in (1024, 1)
+    )
+    launch = forward(prompt, H100)
+    assert (launch.tile["block_m"], launch.tile["block_n"]) == (192, 128)
+    mean = launch.work.total(launch.work.tiles.steps) / launch.work.num_items
+    assert 2 < mean < 4
+    assert launch.item_amounts == {Pipe.FP32: pytest.approx(4 * 192 * 128 * mean)}
+    assert not forward(decode, H100).item_amounts

@@ -20,6 +20,7 @@ from gpusim.schedules.flash3_step import flash3_step
 from gpusim.schedules.flash3_two_level import two_level_parts
 from gpusim.schedules.forward import grid_launch
 from gpusim.schedules.launch import Launch, persistent
+from gpusim.schedules.step import Pipe
 from gpusim.schedules.tiling import Tiling
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
@@ -32,6 +33,9 @@ WALK_CLOCKS, HAND_OVER_CLOCKS = 580, 1500
 #: Calibrated on aiconfigurator SGLang 0.5.10 rows, A100 (1410 MHz): a CTA of the sm8x kernel takes
 #: 1.2 us longer than FlashAttention-2's beside its steps, one of the splitting kernel 2.8 us.
 SM8X_CLOCKS, SM8X_SPLIT_CLOCKS = 1700, 4000
+
+#: A score is compared with both limits of a window and selected twice (`hopper/mask.h`).
+MASK_OPS = 4
 
 
 def flash3(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch, ...]:
@@ -84,6 +88,7 @@ def flash3_launches(
                 after_pv=two_level_parts(tile, gpu) if two_level else (),
             ),
             programmatic=prepares and attention.batch <= SEQUENCES_PER_CTA,
+            item_amounts=_edges(forward) if local and not attention.single_query else {},
             item_clocks=_hopper_item_clocks(attention, gpu, plan, forward.work.num_items),
         )
     else:
@@ -95,6 +100,16 @@ def flash3_launches(
     if plan.most_splits == 1:
         return (*launches, counter_reset()) if build.scheduled else launches
     return (*launches, _combine(attention, gpu, plan, build))
+
+
+def _edges(forward: Launch) -> dict[Pipe, float]:
+    """What an item's tiles at the two edges of a sliding window need more, for their masks.
+
+    Each edge lies in two tiles, and in all of them if an item has no more than four.
+    """
+    steps = forward.work.total(forward.work.tiles.steps) / forward.work.num_items
+    scores = forward.tile["block_m"] * forward.tile["block_n"]
+    return {Pipe.FP32: MASK_OPS * scores * min(steps, 4.0)}
 
 
 def _combine(attention: Attention, gpu: Gpu, plan: Flash3Plan, build: Flash3Build) -> Launch:
