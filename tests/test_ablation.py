@@ -92,7 +92,7 @@ def test_without_l2_partial_results_and_scratch_go_to_hbm() -> None:
 @pytest.mark.parametrize("load", ["benchmark", "steady"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_without_clocks_the_boost_clock_decides(engine: str, load: str) -> None:
-    """With nothing but clocks left (no latency, no HBM), H100 gains its 1980 MHz over each clock."""
+    """With nothing but clocks left (no latency, no HBM), H100 gains 1980 MHz over each clock."""
     hbm = H100.hbm.model_copy(update={"sustained_gb_per_s": 1e12})
     gpu = H100.model_copy(update={"hbm": hbm})
     mhz = {"benchmark": H100.clock.benchmark_mhz, "steady": H100.clock.steady_mhz}[load]

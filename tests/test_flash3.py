@@ -297,7 +297,7 @@ def test_a_combine_kernel_without_splits_still_ends_each_of_its_ctas() -> None:
 
 
 def test_prompts_under_a_window_compare_both_its_limits_in_the_tiles_at_its_edges() -> None:
-    """192 x 128 tiles of 1,024 queries, window 128: 192 + 128 keys from any start lie in 3 tiles."""
+    """192 x 128 tiles of 1,024 queries, window 128: 192 + 128 keys lie in 3 tiles."""
     prompt, decode = (
         attention((1, q, 1024), heads=(1, 1), page_size=1).model_copy(
             update={"head_dim": 64, "window": 128}
