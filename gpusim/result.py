@@ -15,7 +15,7 @@ class Result:
     Attributes:
         approximation: what the answer lacks against exact attention in the problem's own types:
             'sampled' (SANTA), 'lower precision' (FP8 products of 16-bit queries); else empty.
-        bound: what held the GPU back for most of the time.
+        bound: what set the pace for most of the time; steps go by the name of their slowest pipe.
         breakdown: share of the slots' time by cause, weighted by launch.
         useful_flop: of QKᵀ and PV over the allowed pairs; of PV only the rows read, if sampled.
         compulsory_bytes: Q, the keys and values seen, and O, once each, in the types that the

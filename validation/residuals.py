@@ -116,7 +116,10 @@ def modelled() -> list[str]:
 @click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True)
 @click.option("--gpu", "gpus", multiple=True, help="Only a system of the package, as h100_sxm.")
 def main(sample: int, engine: str, workers: int, gpus: tuple[str, ...]) -> None:
-    """Predict a sample of every dataset and draw its errors, a PNG for each GPU."""
+    """Predict a sample of every dataset and draw its errors, a PNG for each GPU.
+
+    Pictures go to validation/figures. It needs the extra `measurements`.
+    """
     systems = by_system(modelled())
     for gpu in gpus:
         if gpu not in systems:

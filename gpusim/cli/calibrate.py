@@ -12,6 +12,7 @@ import click
 
 from gpusim.cli.options import engine_option, format_option, output_option
 from gpusim.cli.output import emit, not_an_input, write, write_file
+from gpusim.errors import SpecError
 
 #: More rows settle nothing further, and cost minutes.
 MOST_ROWS = 500
@@ -73,15 +74,18 @@ def calibrate(
     short and long calls, prompts and decode steps together show the most. A fifth of them is held
     back, for the error before and after. Fitted is what the profile calls calibrated, and estimates
     that have bounds (`gpusim hardware NAME` lists them); what the rows do not determine keeps its
-    value. The profile of --output extends the given one; use it as `--gpu FILE.yaml`.
+    value. The profile of --output extends the given one and is named after its file; use it as
+    `--gpu FILE.yaml`.
     """
     from gpusim.report.calibrate import calibration_table
-    from gpusim.spec.load import files_of
+    from gpusim.spec.load import files_of, shipped
     from gpusim.spec.profile_text import profile_text
     from gpusim.study.calibrate import calibrate as calibrate_profile
     from gpusim.study.calibration_rows import draw
 
     not_an_input(output, sources, [str(path) for path in files_of(gpu)])
+    if output is not None and output.stem in shipped("hardware"):  # rows and tables go by the name
+        raise SpecError(f"--output: expected a name of its own, found that of {output.stem}")
     with _status() as say:
         rows = draw(sources, gpu, sample=sample, seed=how["seed"])
         found = calibrate_profile(rows, gpu, say=say, **how)

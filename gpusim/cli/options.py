@@ -1,5 +1,7 @@
 """Options that commands share."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -89,8 +91,22 @@ def _in_a_folder(_: click.Context, option: click.Parameter, value: Path | None) 
         return None
     try:
         if value.parent.is_dir():
+            _check_writable(value)
             return value
         found = str(value.parent)
     except OSError as error:
         found = f"{plain(str(value.parent))} ({error.strerror})"
     raise SpecError(f"{option.opts[0]}: expected an existing folder, found {found}")
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse what must not be written to before the work is done."""
+    exists = os.access(path, os.F_OK)
+    folder = Path(os.path.realpath(path)).parent
+    into_folder = (path.is_file() or not exists) and folder.is_dir()  # a file is replaced there
+    if (exists and not os.access(path, os.W_OK)) or (
+        into_folder and not os.access(folder, os.W_OK)
+    ):
+        raise SpecError(
+            f"{plain(str(path))}: expected to write to it, found: {os.strerror(errno.EACCES)}"
+        )

@@ -61,7 +61,7 @@ def check_effects(without: Iterable[str]) -> tuple[str, ...]:
         if name not in EFFECTS:
             known = ", ".join(EFFECTS)
             raise SpecError(
-                f"without: expected an effect ({known}), found {excerpt(name)}"
+                f"--without: expected an effect ({known}), found {excerpt(name)}"
                 f"{nearest(name, EFFECTS)}"
             )
     return tuple(name for name in EFFECTS if name in asked)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gpusim.errors import SpecError, nearest, plain
+from gpusim.errors import SpecError, excerpt, nearest, plain
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu
 from gpusim.spec.provenance import Kind
@@ -142,7 +142,8 @@ def fields_of(gpu: Gpu, only: Sequence[str] = ()) -> list[str]:
     for field in only:
         if field not in bounded:
             hint = nearest(field, bounded) or f"; known: {', '.join(bounded)}"
-            raise SpecError(f"--only: expected numbers with bounds, found {plain(field)}{hint}")
+            found = plain(field) or excerpt(field)
+            raise SpecError(f"--only: expected numbers with bounds, found {found}{hint}")
     chosen = only or [f for f, kind in bounded.items() if kind in (Kind.CALIBRATED, Kind.ESTIMATED)]
     if not chosen:
         raise SpecError(f"{gpu.name}: expected a number with bounds to calibrate, found none")

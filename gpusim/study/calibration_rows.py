@@ -46,8 +46,13 @@ def draw(sources: Sequence[str], gpu: str, *, sample: int | None = None, seed: i
     Raises:
         SpecError: for a mistake in a file, or rows of another GPU.
     """
-    rows, left_out = read_sources(sources)
-    _check_gpu(rows, gpu, sources[0])
+    rows: list[MeasuredRow] = []
+    left_out: Counter[str] = Counter()
+    for source in dict.fromkeys(sources):
+        more, out = read_sources([source])
+        _check_gpu(more, gpu, source)
+        rows += more
+        left_out += out
     if sample is not None and sample < len(rows):
         drawn = np.random.default_rng(seed).choice(len(rows), sample, replace=False)
         rows = [rows[i] for i in np.sort(drawn)]

@@ -91,7 +91,8 @@ def _check_header(header: list[str], where: str) -> None:
     for index, name in enumerate(header):
         column = f"{where}, column {plain(name) or index + 1}"
         if name not in known:
-            raise SpecError(f"{column}: expected a known column{nearest(name, known)}")
+            hint = nearest(name, known) or f"; known: {', '.join(known)}"
+            raise SpecError(f"{column}: expected a known column{hint}")
         if name in header[:index]:
             raise SpecError(f"{column}: expected once, found twice")
     missing = [name for name in COLUMNS if name not in header]

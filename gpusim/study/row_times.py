@@ -2,8 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +12,7 @@ from gpusim.spec.gpu import Gpu
 from gpusim.study.fit import Matrix
 from gpusim.study.measured import MeasuredRow
 from gpusim.study.predict_row import predict_row
+from gpusim.study.processes import Processes
 
 #: Rows of a task of a process.
 CHUNK = 32
@@ -26,7 +25,7 @@ class RowTimes:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: Processes | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -38,7 +37,7 @@ class RowTimes:
         at: TracebackType | None,
     ) -> None:
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+            self._pool.__exit__(kind, error, at)
 
     def predictable(
         self, rows: Sequence[MeasuredRow], gpu: Gpu
@@ -75,7 +74,7 @@ class RowTimes:
             done = map(_predicted, tasks)
         else:
             if self._pool is None:
-                self._pool = ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"))
+                self._pool = Processes(self._workers)
             done = self._pool.map(_predicted, tasks)
         for outcomes in done:
             yield from outcomes

@@ -3,11 +3,9 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +20,14 @@ from gpusim.study.measured import MeasuredRow
 from gpusim.study.measured_csv import read_measured
 from gpusim.study.pairs import pairs_of, share_right
 from gpusim.study.predict_row import Prediction, predict_row
+from gpusim.study.processes import Processes
 from gpusim.study.simulate import check_engine
 from gpusim.units import ceil_div
 
 #: Fewer rows than these are not worth another process.
 ROWS_PER_WORKER = 32
+#: Rows of a task of a process.
+CHUNK = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +154,16 @@ def outcomes(
     if workers <= 1:
         yield from map(work, rows)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, rows, chunksize=8)
+    parts = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
+    with Processes(workers) as processes:
+        for found in processes.map(partial(_outcomes, work), parts):
+            yield from found
+
+
+def _outcomes(
+    work: Callable[[MeasuredRow], Prediction | str], rows: Sequence[MeasuredRow]
+) -> list[Prediction | str]:
+    return [work(row) for row in rows]
 
 
 def _statistics(predictions: Sequence[Prediction]) -> dict[str, Any]:
