@@ -15,6 +15,7 @@ from gpusim.schedules.catalogue import build_launches, problem_of
 from gpusim.schedules.implementations import IMPLEMENTATIONS
 from gpusim.schedules.launch import Launch, once, persistent
 from gpusim.schedules.mask import useful_flop
+from gpusim.schedules.real_work import real_pairs
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.work import flat_work
 from gpusim.sim.engine import simulate_launches
@@ -257,6 +258,16 @@ def test_without_latency_a_launch_without_work_still_has_shares() -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_without_latency_a_combine_kernel_that_finds_nothing_still_takes_some_time(
+    engine: str,
+) -> None:
+    attention = _decode(8, 1, (8, 2))
+    result = simulate(attention, H100, "vllm_flash_attn_3", engine, without=["latency"])
+    assert sum(result.breakdown.values()) == pytest.approx(1)
+    assert 0 < result.launches[-1].time_us < 1e-5
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("schedule", ["flash1", "vllm_flash_attn_2", "lean", "santa_prop"])
 def test_all_effects_can_go_at_once_in_any_order(schedule: str, engine: str) -> None:
     attention = _decode(2, 3000, (8, 2))
@@ -320,3 +331,15 @@ def test_real_rows_of_a_tile_need_not_be_one_range() -> None:
     work = replace(_launch([1], [1]).work, row_block=16, row_stride=3)
     assert work.row_offsets(33).tolist() == [*range(16), *range(48, 64), 96]
     assert np.array_equal(_launch([1], [1]).work.row_offsets(3), [0, 1, 2])
+
+
+def test_idle_ctas_of_a_captured_launch_have_no_pairs() -> None:
+    """Captured decode has a group of CTAs that end at once, beside its planned items."""
+    attention = _decode(1, 4096, (8, 2))
+    forward = next(
+        la for la in build_launches("flashinfer", attention, A100, {}) if la.name == "batch_decode"
+    )
+    assert len(forward.work.group_rows) == 2
+    pairs = real_pairs(attention, forward.work)
+    assert pairs[-1] == 0
+    assert forward.work.total(pairs) == 8 * 4096

@@ -13,11 +13,12 @@ from gpusim.spec.load import load_gpu, shipped
 from gpusim.spec.provenance import Kind
 from gpusim.study.calibrate import fields_of
 from gpusim.study.calibrated import Constant, consequences, leaves
+from gpusim.study.calibration_rows import held_back
 from gpusim.study.fit import Verdict
 from gpusim.study.measured import MeasuredRow, attention_of
 from gpusim.study.predict_row import Prediction, predict_row
 
-#: The board that the rows come from, where the profile has 1300 ns and 725 GB/s.
+#: The board that the rows come from: neither number is the profile's.
 TRUE = {"cta.latency_ns": 1800.0, "hbm.sustained_gb_per_s": 650.0}
 ONLY = (*TRUE, "clock.power_limit_delay_s")
 
@@ -129,7 +130,11 @@ def test_what_cannot_be_calibrated_is_said_and_nothing_is_written(
     (tmp_path / "bad.csv").write_text(text.replace("16384", "many"), encoding="utf-8")
     (tmp_path / "other.csv").write_text(text.replace("l40s", "h100_sxm"), encoding="utf-8")
     cases = {
-        ("three.csv", "l40s"): "three.csv: expected at least 4 rows that can be predicted, found 3",
+        (
+            "three.csv",
+            "l40s",
+        ): "three.csv: expected at least 4 rows that can be predicted, each of another call,"
+        " found 3",
         ("bad.csv", "l40s"): "column kv_len: expected an integer, found 'many'",
         ("other.csv", "l40s"): "other.csv: expected rows of l40s, found 12 of h100_sxm",
         (rows, "rtx_6000_ada"): "rows.csv: expected rows of rtx_6000_ada, found 12 of l40s",
@@ -150,6 +155,12 @@ def test_what_cannot_be_calibrated_is_said_and_nothing_is_written(
         assert message in found.err
         assert len(found.err.splitlines()) == 1
     assert not (tmp_path / "out.yaml").exists()
+
+
+def test_all_rows_of_a_call_are_held_back_or_none() -> None:
+    held = held_back([*"abcdefghij", *"abcdefghij"], seed=0)
+    assert held[:10].sum() == 2
+    assert held[:10].tolist() == held[10:].tolist()
 
 
 def test_rows_are_not_written_over(rows: str, cli: Cli, tmp_path: Path) -> None:
@@ -205,4 +216,5 @@ def test_uncalibrated_is_a_start_too(rows: str, cli: Cli) -> None:
         *("--workers", "1", "--format", "csv"),
     )
     (line,) = csv.DictReader(found.out.splitlines())
-    assert float(line["before"]) == load_gpu("l40s").uncalibrated().cta.latency_ns != 1300
+    profile = load_gpu("l40s")
+    assert float(line["before"]) == profile.uncalibrated().cta.latency_ns != profile.cta.latency_ns

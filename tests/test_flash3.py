@@ -126,13 +126,13 @@ def test_ampere_and_ada_tiles_follow_the_table_and_fit(
 @pytest.mark.parametrize(
     ("problem", "fp8", "measured", "within"),
     [
-        # Clocks of a KV step measured on H100 at its loaded clock. The two exposures are fitted to
-        # whole calls.
-        (case(64, causal=True), False, 2788, 0.02),
+        # Clocks of a KV step measured on H100 at its loaded clock; the two ping-pong exposures were
+        # set on the first two rows, the free-running one between the next two.
+        (case(64, causal=True), False, 2788, 0.01),
         (case(128, causal=True), False, 2871, 0.02),
         (case(256), False, 3371, 0.03),
         (case(128, paged_gather=True), True, 3060, 0.05),
-        (case(192, v=128, local=True), False, 2915, 0.04),
+        (case(192, v=128, local=True), False, 2915, 0.03),
         (case(64), True, 2822, 0.02),
         (case(192, v=128), True, 3376, 0.05),
         (case(256), True, 3651, 0.08),

@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from typing import Any
 
+import numpy as np
 import pytest
 import simpy
 
@@ -139,3 +140,17 @@ def test_equal_ctas_on_equal_sms_end_together(n: int) -> None:
     log, _ = _run(ctas, rate=[0.0, 0.9], num_sms=n, hbm=10.0 * n)
     assert len({end for _, end in log}) == 1
     assert log[0][1] == pytest.approx(1.5 / 0.9 * (1 + 1.8**4) ** 0.25)
+
+
+@pytest.mark.parametrize("seed", [27, 85, 123, 127])
+def test_ends_closer_than_the_clock_can_tell_apart_are_one_instant(seed: int) -> None:
+    """After minutes a clock in us has steps above SAME_INSTANT: no timer may be set to now."""
+    draw, env = np.random.default_rng(seed), simpy.Environment()
+    stepping = Stepping(env, 2, [0.0, 1.0, 0.7], *draw.uniform(1, 10, 2))
+    for cta in range(4):
+        stepping.enter(cta % 2, *draw.uniform(1e8, 1e9, 2), *draw.uniform(0, 10, 2))
+    for _ in range(200):
+        if env.peek() == float("inf"):
+            return
+        env.step()
+    pytest.fail(f"still at {env.now} us")

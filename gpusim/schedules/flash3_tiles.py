@@ -63,7 +63,7 @@ def sm90_tile(case: Flash3Case) -> Tile:
 def sm90_fp8_tile(case: Flash3Case) -> Tile:
     """e4m3 tiles on Hopper; V is staged a second time, transposed.
 
-    Those of the fork leave registers for a second accumulator (`two_level` in `flash3_step`).
+    Those of the fork leave registers for a second accumulator (`flash3_two_level.py`).
     """
     d = case.head_dim
     if case.one_group:

@@ -152,7 +152,12 @@ def sglang_kv_store(attention: Attention) -> tuple[Launch, ...]:
     names = ("new_kv", "new_kv_8")
     widths = {"k": attention.head_dim, "v": attention.value_dim}
     casts = (
-        _cast(attention, attention.kv_heads * width, f"convert_{name}", names)
+        _plain_copy(
+            _tokens(attention) * attention.kv_heads * width * NEW_BYTES,
+            f"convert_{name}",
+            names,
+            shrinks=NEW_BYTES,
+        )
         for name, width in widths.items()
     )
     write = sglang_cache_write(attention.model_copy(update={"dtype": "fp8"}))
@@ -223,15 +228,6 @@ def _plain_copy(total: int, name: str, names: tuple[str, str], *, shrinks: int =
         loads=1,
     )
     return replace(copy, plain=True, step=replace(copy.step, stages=PLAIN_LOADS))
-
-
-def _cast(attention: Attention, width: int, name: str, names: tuple[str, str]) -> Launch:
-    """A plain copy from 16 bit to FP8 of so many elements a token, 8 KiB read by a CTA."""
-    total = _tokens(attention) * width * attention.element_bytes
-    size = min(total, PLAIN_LOADS * COPY_THREADS * LANE_BYTES)
-    sizes = (size, size // attention.element_bytes)
-    cast = _copy(name, ceil_div(total, size), sizes, names=names, threads=COPY_THREADS, loads=1)
-    return replace(cast, plain=True, step=replace(cast.step, stages=PLAIN_LOADS))
 
 
 def _tokens(attention: Attention) -> int:

@@ -28,9 +28,10 @@ def real_pairs(attention: Attention, work: Work) -> Floats:
 
 
 def _lengths(attention: Attention, work: Work) -> Lengths:
-    """Of each row of the table, the lengths of its sequence."""
+    """Of each row of the table, the lengths of its sequence; of idle CTAs', those of the last."""
     entries = attention.sequences
-    entry: Ints = np.repeat(np.arange(len(entries)), work.group_rows)
+    groups = np.minimum(np.arange(len(work.group_rows)), len(entries) - 1)
+    entry: Ints = np.repeat(groups, work.group_rows)
     if work.sequence is not None:
         entry = np.repeat(np.arange(len(entries)), [s.count for s in entries])[work.sequence]
     q_len, kv_len = (np.array([getattr(s, name) for s in entries]) for name in ("q_len", "kv_len"))

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from heapq import heappop, heappush
+from math import ulp
 
 from simpy import Environment, Event
 
 from gpusim.machine.saturation import memory_share, stretch
 
-#: Ends closer than this (us) are one instant; it is above the rounding of a run's clock.
+#: Ends closer than this (us), or than the clock can tell apart (from 8 s on), are one instant.
 SAME_INSTANT = 1e-9
 
 #: A CTA in its loop: progress of its SM at its end, order of arrival, HBM and L2 bytes a step, end.
@@ -186,7 +187,7 @@ class Stepping:
             return  # overtaken by a change
         self._timer = None
         self._advance()
-        due = self._virtual + SAME_INSTANT
+        due = self._virtual + max(SAME_INSTANT, ulp(self.env.now))
         ends, sms = self._ends, self._sms
         left: list[tuple[int, int, Event]] = []
         while ends and ends[0][0] <= due:

@@ -164,7 +164,7 @@ def _without_latency(_: Attention, gpu: Gpu, launches: Launches) -> tuple[Gpu, L
         replace(
             launch,
             lead_us=0.0,
-            item_clocks=0.0,
+            item_clocks=min(launch.item_clocks, SMALLEST),
             item_amounts={},
             step=replace(launch.step, stages=1),
         )

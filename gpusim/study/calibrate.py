@@ -21,7 +21,7 @@ from gpusim.spec.load import load_gpu
 from gpusim.spec.provenance import Kind
 from gpusim.study.accuracy import errors
 from gpusim.study.calibrated import Constant, consequences, leaves
-from gpusim.study.calibration_rows import Drawn, check_count, held_back
+from gpusim.study.calibration_rows import Drawn, call_of, check_count, held_back
 from gpusim.study.fit import Matrix, Unknown, Vector, Verdict, fit
 from gpusim.study.measured import MeasuredRow
 from gpusim.study.row_times import RowTimes
@@ -103,7 +103,7 @@ def calibrate(
         say(f"predicting {len(drawn.rows)} rows")
         rows, refused = times.predictable(drawn.rows, start)
         check_count(rows, drawn.name, refused)
-        held = held_back(len(rows), seed)
+        held = held_back([call_of(row) for row in rows], seed)
         fitted = [row for row, out in zip(rows, held, strict=True) if not out]
         constants = _fitted(start, fields, fitted, times, say)
         found = {c.field: c.after for c in constants if c.is_fitted}

@@ -1,7 +1,7 @@
 """The measured rows of a calibration: read, checked, drawn, and a part of them held back."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from gpusim.errors import SpecError, plain
 from gpusim.spec.load import lineage, load_gpu, shipped
 from gpusim.study.measured import MeasuredRow
+from gpusim.study.pairs import problem
 from gpusim.study.validate import read_sources
 
-#: Of the rows, one in so many is held back; of few rows, at least so many.
+#: Of the calls, one in so many is held back; of few, at least so many.
 HELD_BACK, LEAST_HELD_BACK = 5, 2
 #: With fewer, there is nothing to fit.
 LEAST_ROWS = 4
@@ -60,29 +61,42 @@ def draw(sources: Sequence[str], gpu: str, *, sample: int | None = None, seed: i
 
 
 def check_count(rows: Sequence[MeasuredRow], name: str, refused: Mapping[str, int]) -> None:
-    """Refuse to calibrate on nearly nothing.
+    """Refuse to calibrate on nearly nothing, such as one call measured again and again.
 
     Raises:
         SpecError: with the first reason for which rows were refused.
     """
-    if len(rows) < LEAST_ROWS:
+    calls = len({call_of(row) for row in rows})
+    if calls < LEAST_ROWS:
         reason = "".join(f"; {reason}" for reason in list(refused)[:1])
         raise SpecError(
-            f"{name}: expected at least {LEAST_ROWS} rows that can be predicted, found"
-            f" {len(rows)}{reason}"
+            f"{name}: expected at least {LEAST_ROWS} rows that can be predicted, each of another"
+            f" call, found {calls}{reason}"
         )
 
 
-def held_back(count: int, seed: int) -> NDArray[np.bool_]:
-    """Which rows are kept from the fit: a fifth.
+def held_back(calls: Sequence[Hashable], seed: int) -> NDArray[np.bool_]:
+    """Which rows are kept from the fit: those of a fifth of the calls.
 
-    >>> held_back(10, seed=0).sum(), held_back(100, seed=0).sum()
+    A call that was measured several times is kept from it in all its rows, or the fit would have
+    seen what it is scored on.
+
+    Args:
+        calls: of each row, what it measured.
+        seed: of the draw.
+
+    >>> held_back(range(10), seed=0).sum(), held_back(range(100), seed=0).sum()
     (np.int64(2), np.int64(20))
     """
-    held = np.zeros(count, dtype=bool)
-    size = max(LEAST_HELD_BACK, count // HELD_BACK)
-    held[np.random.default_rng(seed).choice(count, size, replace=False)] = True
-    return held
+    numbers = {call: number for number, call in enumerate(dict.fromkeys(calls))}
+    size = max(LEAST_HELD_BACK, len(numbers) // HELD_BACK)
+    drawn = np.random.default_rng(seed).permutation(len(numbers))[:size]
+    return np.isin([numbers[call] for call in calls], drawn)
+
+
+def call_of(row: MeasuredRow) -> Hashable:
+    """What rows have in common that measured the same call."""
+    return (row.kernel, *problem(row))
 
 
 def _check_gpu(rows: Sequence[MeasuredRow], gpu: str, source: str) -> None:

@@ -1,4 +1,4 @@
-"""A spread of a GPU's measured rows: a few of every phase, head size and batch."""
+"""A spread of a GPU's measured rows: a few of every kernel, phase and batch."""
 
 from collections.abc import Sequence
 from dataclasses import replace
