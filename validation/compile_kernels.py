@@ -128,7 +128,7 @@ def _check(option: str, names: Iterable[str], known: Iterable[str]) -> None:
             raise SpecError(f"{option}: expected one of {', '.join(known)}, found {plain(name)}")
 
 
-def _check_compiler() -> None:
+def check_compiler() -> None:
     """Refuse to begin where nothing can be compiled.
 
     Raises:
@@ -161,7 +161,7 @@ def compile_kernels(
 
     Both --arch and --kernel may be repeated.
     """
-    _check_compiler()
+    check_compiler()
     import triton
 
     started = time.monotonic()
