@@ -92,6 +92,15 @@ def test_warps_of_a_scheduler_share_its_pipes() -> None:
     assert pass_clocks(chain, H100, L2, warps=8) == pytest.approx(19 * clocks + 19, abs=1)
 
 
+def test_ctas_that_never_meet_share_the_sm_from_start_to_end() -> None:
+    """Even if one runs ahead: twice the products take twice the time."""
+    chain = loop("[1] HMMA.16816.F32.BF16 R0, R4, R8, R0\n" * 10 + "[1] BRA `(.L_x_0)")
+    alone = pass_clocks(chain, H100, L2, warps=4)
+    assert alone == pytest.approx(10 * 4096 / (0.63 * 1024))
+    assert pass_clocks(chain, H100, L2, warps=8) == pytest.approx(2 * alone)
+    assert pass_clocks(chain, H100, L2, warps=4, ctas=3) == pytest.approx(3 * alone)
+
+
 def test_a_warpgroup_waits_for_its_product() -> None:
     """64 x 128 x 16 at 4096 FLOP a clock: 64, then 30 to the accumulators, one and one."""
     chain = loop("""

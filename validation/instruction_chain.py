@@ -16,8 +16,8 @@ from validation import instruction_times as times
 from validation.control_words import BARRIERS, Control
 from validation.instruction_times import LANES, SCHEDULERS, Use
 
-#: Passes that are walked, and those at the start that are not counted.
-PASSES, FILLING = 4, 2
+#: Passes of each warp in a long and a short walk; what more passes take is neither start nor end.
+LONG, SHORT = 6, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,6 @@ class _Warp:
     barriers: list[float] = field(default_factory=lambda: [0.0] * BARRIERS)
     copies: float = 0.0
     accumulators: float = 0.0
-    ends: list[float] = field(default_factory=list)
 
 
 def steps(opcodes: Sequence[str], controls: Sequence[Control], gpu: Gpu) -> list[Step]:
@@ -73,8 +72,9 @@ def steps(opcodes: Sequence[str], controls: Sequence[Control], gpu: Gpu) -> list
 def pass_clocks(
     loop: Sequence[Step], gpu: Gpu, memory: Memory, *, warps: int, ctas: int = 1
 ) -> float:
-    """Mean clocks of a pass, once the first ones are over, with `ctas` CTAs of `warps` each."""
-    return _Sm(loop, gpu, memory, warps=warps, ctas=ctas).walk()
+    """Clocks by which a pass more lengthens the walk, with `ctas` CTAs of `warps` warps each."""
+    ends = [_Sm(loop, gpu, memory, warps=warps, ctas=ctas).walk(passes) for passes in (SHORT, LONG)]
+    return (ends[1] - ends[0]) / (LONG - SHORT)
 
 
 class _Sm:
@@ -93,8 +93,8 @@ class _Sm:
         self.products: dict[tuple[int, int, int], float] = {}
         self.arrived: defaultdict[int, list[_Warp]] = defaultdict(list)
 
-    def walk(self) -> float:
-        """Let the warp that is ready first issue, until all have made their passes."""
+    def walk(self, passes: int) -> float:
+        """Let the warp that is ready first issue; when the last warp has made its passes."""
         queue = [(0.0, warp.number) for warp in self.warps]
         while queue:
             clock, number = heapq.heappop(queue)
@@ -107,10 +107,9 @@ class _Sm:
                 continue
             self.schedulers[slot], self.pipes[pipe] = start + 1, start + step.use.clocks
             self.issue(warp, step, start)
-            for going in self.advance(warp, step):
+            for going in self.advance(warp, step, passes):
                 heapq.heappush(queue, (going.next, going.number))
-        ends = [max(warp.ends[i] for warp in self.warps) for i in (FILLING - 1, PASSES - 1)]
-        return (ends[1] - ends[0]) / (PASSES - FILLING)
+        return max(warp.next for warp in self.warps)
 
     def ready(self, warp: _Warp, step: Step) -> float:
         """When the warp itself has all that an instruction waits for."""
@@ -177,13 +176,12 @@ class _Sm:
             self.products[key] = self.tensor
         return self.products[key] + times.ACCUMULATOR_CLOCKS
 
-    def advance(self, warp: _Warp, step: Step) -> list[_Warp]:
+    def advance(self, warp: _Warp, step: Step, passes: int) -> list[_Warp]:
         """Go to the next instruction; the warps that may issue it, all of a CTA after a barrier."""
         warp.place += 1
         if warp.place == len(self.loop):
             warp.place, warp.done = 0, warp.done + 1
-            warp.ends.append(warp.next)
-            if warp.done == PASSES:
+            if warp.done == passes:
                 return []
         if step.verb != "BAR":
             return [warp]
