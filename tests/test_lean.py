@@ -271,8 +271,8 @@ def test_short_decodes_beside_a_prefill_add_about_what_they_ask_for(
 ) -> None:
     """They do not turn the re-reads of the prefill, tens of times its K and V, into misses.
 
-    Up to 3.5 times: their K and V lengthen distances, and where hits end a distance one percent
-    longer has up to three percent more misses.
+    Up to four times: their K and V lengthen distances, and on the ramp between hits and misses,
+    which begins at half of H100's L2, longer distances miss more.
     """
     gpu, (count, q_len, kv_len) = load_gpu(gpu_name), prefill
     long = Sequence(count=count, q_len=q_len, kv_len=kv_len)
@@ -280,7 +280,7 @@ def test_short_decodes_beside_a_prefill_add_about_what_they_ask_for(
     alone, both, own = (_attention(*x, q_heads=q_heads) for x in ((long,), (long, short), (short,)))
     added = _hbm_bytes(both, gpu) - _hbm_bytes(alone, gpu)
     # Beside a prefill no query heads are packed: each asks for K and V.
-    assert added <= 3.5 * compulsory_bytes(own) * own.group_size
+    assert added <= 4 * compulsory_bytes(own) * own.group_size
 
 
 def test_an_entry_is_asked_again_for_its_own_bytes() -> None:

@@ -14,9 +14,9 @@ def test_the_table_in_the_readme_is_what_the_model_gives_today() -> None:
     assert papers.table() in README.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("head_dim", "least", "most"), [(128, 1.8, 2.8), (64, 1.2, 1.8)])
+@pytest.mark.parametrize(("head_dim", "least", "most"), [(128, 1.8, 3.0), (64, 1.2, 3.0)])
 def test_flash2_beats_flash1(head_dim: int, least: float, most: float) -> None:
-    """The paper says about 2; at d=64 the model gives less."""
+    """The paper: 1.7 to 3.0 times over all its settings; at d=64 the model gives less."""
     ratios = papers.speedups("a100_sxm_80gb", "flash1", "flash2", papers.forward(head_dim))
     assert least < min(ratios)
     assert max(ratios) < most

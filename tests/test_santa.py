@@ -175,14 +175,17 @@ def test_value_bytes_stay_below_the_published_bounds(sigma: float) -> None:
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("schedule", SAMPLED)
 def test_hbm_carries_the_keys_once_and_the_sampled_values(schedule: str, batch: int) -> None:
-    """K is not sampled; what passes between launches stays in Ada's L2, or nearly all of it."""
+    """K is not sampled; what passes between launches stays in Ada's L2, or nearly all of it.
+
+    With three sequences, the last of the range of distances reach the ramp.
+    """
     gpu = load_gpu(ADA)
     launches = build_launches(schedule, _llama(batch=batch), gpu, {})
     placed = place(launches, gpu, load="steady", warm=False)
     keys = batch * 32 * KI * 8 * 256
     values = sum(o.unique_bytes for la in launches for o in la.reads if o.name[0] == "v")
     read = sum(p.traffic.hbm_read_bytes for p in placed)
-    assert read == pytest.approx(keys + values + batch * 32 * 256, rel=1e-6 if batch == 1 else 0.01)
+    assert read == pytest.approx(keys + values + batch * 32 * 256, rel=1e-6 if batch == 1 else 0.015)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ records the medians of today; `--draw` takes the sample anew from the package, i
 
 import csv
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,9 +66,8 @@ def drawn(dataset: str) -> list[MeasuredRow]:
 
 
 def carried(dataset: str) -> list[MeasuredRow]:
-    """The sample as the project carries it; columns do not say how often a call was repeated."""
-    calls = aiconfigurator.calls_of(dataset.rpartition("/")[2])
-    return [replace(row, calls=calls) for row in read_measured(file_of(dataset))]
+    """The sample as the project carries it."""
+    return read_measured(file_of(dataset))
 
 
 def median_of(dataset: str, engine: str) -> Median:
