@@ -185,7 +185,9 @@ def test_hbm_carries_the_keys_once_and_the_sampled_values(schedule: str, batch: 
     keys = batch * 32 * KI * 8 * 256
     values = sum(o.unique_bytes for la in launches for o in la.reads if o.name[0] == "v")
     read = sum(p.traffic.hbm_read_bytes for p in placed)
-    assert read == pytest.approx(keys + values + batch * 32 * 256, rel=1e-6 if batch == 1 else 0.015)
+    assert read == pytest.approx(
+        keys + values + batch * 32 * 256, rel=1e-6 if batch == 1 else 0.015
+    )
 
 
 @pytest.mark.parametrize(
