@@ -58,7 +58,7 @@ def miss(gpu: Gpu, nearest: float, farthest: float | None = None) -> float:
 
     if farthest is None or farthest == nearest:
         return min(1.0, max(0.0, (nearest - hit) / (full - hit)))
-    return (missed(farthest) - missed(nearest)) / (farthest - nearest)
+    return min(1.0, (missed(farthest) - missed(nearest)) / (farthest - nearest))
 
 
 def count_traffic(
