@@ -115,13 +115,19 @@ def sglang_conversions(attention: Attention) -> tuple[Launch, ...]:
     """What SGLang's FlashAttention-3 backend runs first, as small kernels.
 
     With an FP8 cache and one query a sequence, K, V and Q are each cast to it (`set_kv_buffer` of
-    `memory_pool.py`, `flashattention_backend.py`); prompts arrive cast. With head size 192, five of
-    a few bytes, whatever the problem: inferred from measured calls on H100, which take 6 to 8 us
-    longer; which kernels they are is not known.
+    `memory_pool.py`, `flashattention_backend.py`); prompts arrive cast.
     """
     fp8 = attention.cache_dtype == "fp8"
     casts = _casts(attention) if fp8 and attends_to_cache(attention) else ()
-    return *casts, *_small_kernels("prepare_192", 5 if attention.head_dim == 192 else 0)
+    return *casts, *_prepare_192(attention)
+
+
+def _prepare_192(attention: Attention) -> tuple[Launch, ...]:
+    """With head size 192, five kernels of a few bytes, whatever the problem.
+
+    Inferred from measured calls on H100, which take 6 to 8 us longer; which they are is not known.
+    """
+    return _small_kernels("prepare_192", 5 if attention.head_dim == 192 else 0)
 
 
 def attends_to_cache(attention: Attention) -> bool:
@@ -131,18 +137,18 @@ def attends_to_cache(attention: Attention) -> bool:
 
 def _casts(attention: Attention) -> tuple[Launch, ...]:
     """New keys, values and queries, from 16 bit to FP8."""
-    new = _tokens(attention)
     keys, values = (attention.kv_heads * d for d in (attention.head_dim, attention.value_dim))
     sizes = {"k": keys, "v": values, "q": attention.q_heads * attention.head_dim}
     return tuple(
-        _plain_copy(
-            new * size * NEW_BYTES,
-            f"cast_{name}",
-            (f"{name}_16", "q" if name == "q" else "new_kv"),
-            shrinks=NEW_BYTES,
-        )
+        _cast(attention, size, f"cast_{name}", (f"{name}_16", "q" if name == "q" else "new_kv"))
         for name, size in sizes.items()
     )
+
+
+def _cast(attention: Attention, width: int, name: str, names: tuple[str, str]) -> Launch:
+    """A plain copy from 16 bit to FP8, of so many elements a token."""
+    size = _tokens(attention) * width * NEW_BYTES
+    return _plain_copy(size, name, names, shrinks=NEW_BYTES)
 
 
 def sglang_kv_store(attention: Attention) -> tuple[Launch, ...]:
@@ -152,12 +158,7 @@ def sglang_kv_store(attention: Attention) -> tuple[Launch, ...]:
     names = ("new_kv", "new_kv_8")
     widths = {"k": attention.head_dim, "v": attention.value_dim}
     casts = (
-        _plain_copy(
-            _tokens(attention) * attention.kv_heads * width * NEW_BYTES,
-            f"convert_{name}",
-            names,
-            shrinks=NEW_BYTES,
-        )
+        _cast(attention, attention.kv_heads * width, f"convert_{name}", names)
         for name, width in widths.items()
     )
     write = sglang_cache_write(attention.model_copy(update={"dtype": "fp8"}))
@@ -165,14 +166,8 @@ def sglang_kv_store(attention: Attention) -> tuple[Launch, ...]:
 
 
 def sglang_triton_store(attention: Attention) -> tuple[Launch, ...]:
-    """What SGLang's Triton backend runs before attention.
-
-    With head size 192, the five small kernels that run before FlashAttention-3
-    (`sglang_conversions`). Short calls show that nothing but its loads delays the cache write.
-    """
-    *casts, write = sglang_kv_store(attention)
-    small = _small_kernels("prepare_192", 5 if attention.head_dim == 192 else 0)
-    return *small, *casts, replace(write, plain=True)
+    """What SGLang's Triton backend runs before attention."""
+    return *_prepare_192(attention), *sglang_kv_store(attention)
 
 
 def reading(launch: Launch, name: str, other: str) -> Launch:

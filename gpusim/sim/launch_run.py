@@ -30,6 +30,7 @@ class LaunchRun:
         self.trace = trace
         self.raw_spans: list[tuple[int, int, int, float, float, float]] = []
         self._rows, self._ctas = dispatch(placed, merge=merge)
+        self._ramp_us = placed.ramp_us
         # Slots start together and are never empty until their last CTA ends.
         self._sm_end = [0.0] * placed.num_sms
         self._resident_us = self._fix_up_us = 0.0
@@ -62,7 +63,7 @@ class LaunchRun:
         """Take CTAs until none is left, and do their items one after another."""
         env, rows, enter = self.env, self._rows, self.stepping.enter
         latency, peers = self.placed.latency_us, self._peers
-        start, ramp = env.now, self.placed.ramp_us
+        start, ramp = env.now, self._ramp_us
         for worker, items in self._ctas:
             for first, row, count in items:
                 steps, hbm_step, l2_step = rows[row]
