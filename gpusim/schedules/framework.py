@@ -2,18 +2,12 @@
 
 from dataclasses import replace
 
-from gpusim.schedules.launch import Launch, once
-from gpusim.schedules.step import Part, Pipe, Step
-from gpusim.schedules.work import flat_work
+from gpusim.schedules.elementwise import COPY_THREADS, LANE_BYTES, copy, plain_copy
+from gpusim.schedules.launch import Launch
+from gpusim.schedules.step import Pipe
 from gpusim.spec.attention import BYTES, Attention
 from gpusim.units import ceil_div
 
-#: Registers of copy kernels; only their occupancy depends on them.
-REGISTERS = 32
-#: Bytes that a lane moves at once, and threads of a plain copy's CTA.
-LANE_BYTES, COPY_THREADS = 16, 128
-#: Loads of a thread of a plain copy that are under way at once: all that it makes.
-PLAIN_LOADS = 4
 #: Bytes of an element that comes from the layer before.
 NEW_BYTES = 2
 #: Rounds of a copy loop whose loads are under way at once: on H100 a warp moves a KB of each of K
@@ -99,16 +93,16 @@ def _kv_copy(
 ) -> Launch:
     prompts = all(s.q_len == s.kv_len for s in attention.sequences)
     names = ("new_kv", "kv" if prompts else "cache")
-    copy = _copy("cache_write", items, sizes, names=names, threads=threads, loads=loads)
-    return replace(copy, plain=True)
+    write = copy("cache_write", items, sizes, names=names, threads=threads, loads=loads)
+    return replace(write, plain=True)
 
 
-def _issuing(copy: Launch, instructions: float) -> Launch:
-    """The copy with so many warp instructions more a CTA."""
-    (move,) = copy.step.tracks[0]
-    issued = instructions / float(copy.work.tiles.steps.max())
+def _issuing(launch: Launch, instructions: float) -> Launch:
+    """The launch with so many warp instructions more a CTA."""
+    (move,) = launch.step.tracks[0]
+    issued = instructions / float(launch.work.tiles.steps.max())
     slower = replace(move, amounts={**move.amounts, Pipe.ISSUE: issued})
-    return replace(copy, step=replace(copy.step, tracks=((slower,),)))
+    return replace(launch, step=replace(launch.step, tracks=((slower,),)))
 
 
 def sglang_conversions(attention: Attention) -> tuple[Launch, ...]:
@@ -148,7 +142,7 @@ def _casts(attention: Attention) -> tuple[Launch, ...]:
 def _cast(attention: Attention, width: int, name: str, names: tuple[str, str]) -> Launch:
     """A plain copy from 16 bit to FP8, of so many elements a token."""
     size = _tokens(attention) * width * NEW_BYTES
-    return _plain_copy(size, name, names, shrinks=NEW_BYTES)
+    return plain_copy(size, name, names, shrinks=NEW_BYTES)
 
 
 def sglang_kv_store(attention: Attention) -> tuple[Launch, ...]:
@@ -181,7 +175,7 @@ def _small_kernels(name: str, count: int) -> tuple[Launch, ...]:
     small = COPY_THREADS * LANE_BYTES
     return tuple(
         replace(
-            _copy(
+            copy(
                 f"{name}_{i}",
                 1,
                 (small, small),
@@ -198,63 +192,18 @@ def _small_kernels(name: str, count: int) -> tuple[Launch, ...]:
 def query_copy(attention: Attention, index: int) -> Launch:
     """A plain copy that brings Q into packed order before attention, 8 KiB a CTA."""
     size = _heads_bytes(attention, attention.head_dim)
-    return _plain_copy(size, f"copy_in_{index}", (f"q_{index}", "q"))
+    return plain_copy(size, f"copy_in_{index}", (f"q_{index}", "q"))
 
 
 def output_copy(attention: Attention, index: int) -> Launch:
     """A plain copy that brings O back after attention."""
     size = _heads_bytes(attention, attention.value_dim)
-    return _plain_copy(size, f"copy_out_{index}", ("o", f"o_{index}"))
+    return plain_copy(size, f"copy_out_{index}", ("o", f"o_{index}"))
 
 
 def _heads_bytes(attention: Attention, dim: int) -> int:
     return _tokens(attention) * attention.q_heads * dim * attention.element_bytes
 
 
-def _plain_copy(total: int, name: str, names: tuple[str, str], *, shrinks: int = 1) -> Launch:
-    """So many bytes in, and as many out, or less by a factor."""
-    size = min(total, PLAIN_LOADS * COPY_THREADS * LANE_BYTES)
-    copy = _copy(
-        name,
-        ceil_div(total, size),
-        (size, size // shrinks),
-        names=names,
-        threads=COPY_THREADS,
-        loads=1,
-    )
-    return replace(copy, plain=True, step=replace(copy.step, stages=PLAIN_LOADS))
-
-
 def _tokens(attention: Attention) -> int:
     return sum(s.count * s.q_len for s in attention.sequences)
-
-
-def _copy(
-    name: str,
-    items: int,
-    sizes: tuple[int, int],
-    *,
-    names: tuple[str, str],
-    threads: int,
-    loads: int,
-) -> Launch:
-    """`items` CTAs that each read and write so many bytes, from and to tensors of these names."""
-    step_bytes = threads * LANE_BYTES
-    read, written = (float(items * size) for size in sizes)
-    return Launch(
-        name=name,
-        threads=threads,
-        registers=REGISTERS,
-        smem_bytes=0,
-        step=Step(
-            tracks=((Part("move", {Pipe.FP32: float(threads)}),),),
-            load_bytes=float(step_bytes),
-            loads=loads,
-            syncs=0,
-        ),
-        work=flat_work(
-            items, steps=ceil_div(sizes[0], step_bytes), loop_bytes=sizes[0], store_bytes=sizes[1]
-        ),
-        reads=(once(names[0], read),),
-        writes=(once(names[1], written),),
-    )

@@ -16,6 +16,8 @@ from gpusim.spec.provenance import LARGEST, SMALLEST, Frozen, NotNegative, Posit
 from gpusim.spec.validate import validate
 
 MAX_COUNT = 2**24
+#: GPUs of one node, the most that share a layer.
+MAX_NODE_GPUS = 8
 MATRIX_TYPES = ("fp16", "bf16", "fp8", "tf32", "int8")
 
 
@@ -158,10 +160,32 @@ class Price(Frozen):
 
 
 class Link(Frozen):
-    """Bandwidth to other devices, one direction."""
+    """Ways to other GPUs of the same node (`gpusim.machine.all_reduce`). Bandwidths: one direction.
+
+    Up to `nvlink_gpus` reach one another over NVLink; more, or all if it is 1, over PCIe.
+    """
 
     nvlink_gb_per_s: NotNegative
     pcie_gb_per_s: Positive
+    nvlink_gpus: Annotated[Count, Field(le=64)]
+    achieved_fraction: Fraction = Field(description="share of a link's rate that reductions reach")
+    stage_us: NotNegative = Field(description="a kernel that reads its peer, or a stage of one")
+    peer_us: NotNegative = Field(description="the same, for each further peer")
+    ring_us: NotNegative = Field(description="a ring of GPUs (NCCL), beside its steps")
+    ring_step_us: NotNegative = Field(description="each step of the ring")
+    switch_gb_per_s: NotNegative = Field(description="what a switch that reduces takes from each")
+    host_gb_per_s: NotNegative = Field(
+        description="what the host passes for more than two GPUs on PCIe together"
+    )
+
+    @model_validator(mode="after")
+    def _check_host(self) -> Self:
+        if self.nvlink_gpus < MAX_NODE_GPUS and not self.host_gb_per_s:
+            raise ValueError(
+                f"host_gb_per_s: expected more than 0 where NVLink joins fewer than {MAX_NODE_GPUS}"
+                f" GPUs ({self.nvlink_gpus}), found {self.host_gb_per_s:g}"
+            )
+        return self
 
 
 class Gpu(Frozen):

@@ -67,9 +67,7 @@ def read_dataset(name: str) -> tuple[list[MeasuredRow], Counter[str]]:
     if name not in datasets():
         hint = nearest(name, datasets()) or f"; known: {', '.join(datasets())}"
         raise SpecError(f"{plain(name)}: expected a dataset{hint}")
-    folder = max(
-        (root / system / "attention" / framework).glob("*"), key=lambda path: _version(path.name)
-    )
+    folder = newest(root / system / "attention" / framework)
     rows, left_out = [], Counter[str]()
     for phase in PHASES:
         file = folder / f"{phase}_attention_perf.parquet"
@@ -113,6 +111,11 @@ def _read(file: Path) -> Iterator[dict[str, Any]]:
     """Rows of a parquet table."""
     for batch in import_module("pyarrow.parquet").ParquetFile(file).iter_batches():
         yield from batch.to_pylist()
+
+
+def newest(folder: Path) -> Path:
+    """Of the folders of a framework's versions, the newest one's."""
+    return max(folder.glob("*"), key=lambda path: _version(path.name))
 
 
 def calls_of(framework: str) -> tuple[int, int]:
