@@ -1,6 +1,6 @@
 """Main loops of CTAs that start at once and share SMs and memory."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,10 +23,14 @@ class Loops:
     full_resident_us: float
 
     def __add__(self, other: "Loops") -> "Loops":
-        return Loops(*(x + y for x, y in zip(astuple(self), astuple(other), strict=True)))
+        return Loops(*(x + y for x, y in zip(self._numbers, other._numbers, strict=True)))
 
     def __mul__(self, times: float) -> "Loops":
-        return Loops(*(x * times for x in astuple(self)))
+        return Loops(*(x * times for x in self._numbers))
+
+    @property
+    def _numbers(self) -> tuple[float, float, float, float]:
+        return self.time_us, self.full_us, self.resident_us, self.full_resident_us
 
 
 def equal_loops(placed: Placed, ctas: int, units: float, share_us: float) -> Loops:

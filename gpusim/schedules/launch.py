@@ -99,7 +99,7 @@ class Launch:
     def amount(self, pipe: Pipe) -> float:
         """What the whole launch asks of a pipe."""
         items = self.work.num_items * self.item_amounts.get(pipe, 0.0)
-        return self.work.total(self.work.tiles.steps) * self.step.total(pipe) + items
+        return self.work.total_steps * self.step.total(pipe) + items
 
     @property
     def requested_bytes(self) -> float:

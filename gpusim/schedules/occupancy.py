@@ -113,12 +113,10 @@ def smem_limit(gpu: Gpu, smem_bytes: int) -> int:
 
 
 def _most_registers(gpu: Gpu, threads: int, ctas: int) -> int:
-    fitting = (
-        r
-        for r in range(gpu.sm.max_registers_per_thread, 0, -1)
-        if register_limit(gpu, threads, r) >= ctas
-    )
-    return next(fitting, 0)
+    """Registers are given to warps in units, so that only the most of each unit is asked for."""
+    most, unit = gpu.sm.max_registers_per_thread, max(1, gpu.sm.register_unit // 32)
+    choices = (most, *range(most // unit * unit, 0, -unit))
+    return next((r for r in choices if register_limit(gpu, threads, r) >= ctas), 0)
 
 
 def _most_smem(gpu: Gpu, ctas: int) -> int:

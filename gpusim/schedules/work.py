@@ -1,6 +1,7 @@
 """The work of one launch: a table of distinct work items, and the loops that repeat them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,7 +35,7 @@ class Tiles:
         return len(self.steps)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Work:
     """Work items in dispatch order, kept as loops over distinct rows.
 
@@ -90,7 +91,7 @@ class Work:
         block: Ints = index // self.row_block * self.row_stride * self.row_block
         return block + index % self.row_block
 
-    @property
+    @cached_property
     def counts(self) -> Ints:
         """How often each distinct row occurs."""
         return np.repeat(self.copies, self.group_rows) * self.heads
@@ -102,10 +103,15 @@ class Work:
             return self.sequence_order
         return np.arange(len(self.group_rows))
 
-    @property
+    @cached_property
     def num_items(self) -> int:
         """Work items in all."""
         return int((self.group_rows * self.copies).sum()) * self.heads
+
+    @cached_property
+    def total_steps(self) -> float:
+        """Main-loop steps of all items."""
+        return self.total(self.tiles.steps)
 
     def order(self) -> NDArray[np.int32]:
         """Row index of every item in dispatch order."""
