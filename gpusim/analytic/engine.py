@@ -5,6 +5,7 @@ import numpy as np
 from gpusim.analytic.bounds import hbm_bound, l2_bound
 from gpusim.analytic.waves import equal_waves, one_wave, unequal_waves
 from gpusim.analytic.workers import workers
+from gpusim.launch_result import LaunchResult
 from gpusim.machine.account import Timing, launch_result, total_result
 from gpusim.machine.place import Placed, place
 from gpusim.result import Result
@@ -27,21 +28,32 @@ def predict_launches(
     Raises:
         SpecError: if a launch does not fit on the GPU.
     """
-    results = tuple(
-        launch_result(placed, _timing(placed), gpu)
-        for placed in place(launches, gpu, load=load, warm=l2 == "warm")
-    )
     return total_result(
         attention,
         gpu,
-        results,
+        launch_results(gpu, launches, l2=l2, load=load),
         footprint_bytes=footprint(launches),
         names=names,
         engine="analytic",
     )
 
 
-def _timing(placed: Placed) -> Timing:
+def launch_results(
+    gpu: Gpu, launches: tuple[Launch, ...], *, l2: str = "cold", load: str | float = "steady"
+) -> tuple[LaunchResult, ...]:
+    """Predict launches that follow one another, each by itself.
+
+    Raises:
+        SpecError: if a launch does not fit on the GPU.
+    """
+    return tuple(
+        launch_result(placed, timing(placed), gpu)
+        for placed in place(launches, gpu, load=load, warm=l2 == "warm")
+    )
+
+
+def timing(placed: Placed) -> Timing:
+    """Time of a placed launch, and what it goes to."""
     memory = {"hbm": hbm_bound(placed), "l2": l2_bound(placed)}
     level = max(memory, key=lambda name: memory[name])
     work = placed.launch.work

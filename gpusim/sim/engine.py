@@ -40,6 +40,32 @@ def simulate_launches(
     Raises:
         SpecError: if a launch does not fit on the GPU, or has too many CTAs.
     """
+    results, spans = launch_results(gpu, launches, l2=l2, load=load, merge=merge, trace=trace)
+    return total_result(
+        attention,
+        gpu,
+        results,
+        footprint_bytes=footprint(launches),
+        names=names,
+        engine="sim",
+        spans=spans,
+    )
+
+
+def launch_results(
+    gpu: Gpu,
+    launches: tuple[Launch, ...],
+    *,
+    l2: str = "cold",
+    load: str | float = "steady",
+    merge: bool = True,
+    trace: bool = False,
+) -> tuple[tuple[LaunchResult, ...], tuple[Span, ...]]:
+    """Simulate launches that follow one another, each by itself; arguments as above.
+
+    Raises:
+        SpecError: if a launch does not fit on the GPU, or has too many CTAs.
+    """
     results: list[LaunchResult] = []
     spans: list[Span] = []
     start = 0.0
@@ -52,15 +78,7 @@ def simulate_launches(
         if trace:
             spans += [run.span(raw, index, start) for raw in run.raw_spans]
         start += run.env.now
-    return total_result(
-        attention,
-        gpu,
-        tuple(results),
-        footprint_bytes=footprint(launches),
-        names=names,
-        engine="sim",
-        spans=tuple(spans),
-    )
+    return tuple(results), tuple(spans)
 
 
 def _check_size(launch: Launch) -> None:

@@ -1,0 +1,177 @@
+"""Tiles of a matrix product as libraries ship them, and what a CTA of one needs."""
+
+from dataclasses import dataclass
+from functools import cache
+
+from gpusim.schedules.step import Part, Pipe, Step
+from gpusim.spec.gpu import Gpu
+
+#: Rows of a matrix instruction: of a warp (mma.sync m16n8k16), of a warpgroup (wgmma m64nNk16).
+WARP_ROWS, GROUP_ROWS = 16, 64
+#: Greatest N of a wgmma instruction.
+MAX_GROUP_COLUMNS = 256
+#: Registers of a thread beside its accumulators: fragments, addresses, counters.
+OTHER_REGISTERS = 90
+#: TMA pipelines stop being deepened beyond this; nvjet names end at 64x16.
+MAX_STAGES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GemmTile:
+    """One CTA's tile of C, and how the CTA walks K.
+
+    Attributes:
+        block_m, block_n: rows (tokens) and columns (features) of C.
+        block_k: elements of K a step, in 16 bit; twice as many in 8 bit.
+        num_warps: that multiply; wgmma kernels have a producer warpgroup beside.
+        stages: steps whose loads are in shared memory or on their way.
+        cluster_m, cluster_n: CTAs of a cluster; those of a column share one copy of W, those of a
+            row one of A (TMA multicast).
+        matrix_path: 'mma_sync' or 'wgmma'.
+    """
+
+    block_m: int
+    block_n: int
+    block_k: int
+    num_warps: int
+    stages: int
+    cluster_m: int = 1
+    cluster_n: int = 1
+    matrix_path: str = "mma_sync"
+
+    @property
+    def threads(self) -> int:
+        """Threads of the CTA, the producers of a wgmma kernel included."""
+        return 32 * (self.num_warps + (4 if self.matrix_path == "wgmma" else 0))
+
+    @property
+    def registers(self) -> int:
+        """Accumulators of a multiplying thread and `OTHER_REGISTERS`; a wgmma CTA as a whole
+        takes at most what the register file has (its producers give registers away)."""
+        own = self.block_m * self.block_n // (32 * self.num_warps) + OTHER_REGISTERS
+        if self.matrix_path == "wgmma":
+            return min(own, 168)
+        return min(255, own)
+
+    def keys(self, element_bytes: int) -> int:
+        """Elements of K in a step: the bytes of a step are the same for every data type."""
+        return self.block_k * 2 // element_bytes
+
+    @property
+    def stage_bytes(self) -> int:
+        """Shared memory of one stage: a slice of A and one of W."""
+        return 2 * (self.block_m + self.block_n) * self.block_k
+
+    @property
+    def read_rows(self) -> float:
+        """Rows and columns of a K slice that multiplying reads from shared memory.
+
+        mma.sync: warps form a grid, each reads its rows of A and columns of W. wgmma: each 64 rows
+        of one operand are read once and the whole other operand (up to 256) beside them.
+        """
+        if self.matrix_path == "wgmma":
+            sides = ((self.block_m, self.block_n), (self.block_n, self.block_m))
+            fits = [(a, b) for a, b in sides if a % GROUP_ROWS == 0 and b <= MAX_GROUP_COLUMNS]
+            return min(a + b * (a // GROUP_ROWS) for a, b in fits)
+        grids = [
+            (w, self.num_warps // w)
+            for w in (1, 2, 4, 8)
+            if self.num_warps % w == 0 and w * WARP_ROWS <= self.block_m
+        ]
+        return min(self.block_m * cols + self.block_n * rows for rows, cols in grids)
+
+    @property
+    def choice(self) -> dict[str, int]:
+        """The tile as a result shows it."""
+        names = ("block_m", "block_n", "block_k", "num_warps", "stages", "cluster_m", "cluster_n")
+        return {name: getattr(self, name) for name in names}
+
+
+def gemm_step(tile: GemmTile, dtype: str, element_bytes: int) -> Step:
+    """One K slice of a tile: 2·block_m·block_n·block_k FLOP; slices pass through shared memory once
+    written and `read_rows` times read."""
+    keys = tile.keys(element_bytes)
+    rows = tile.read_rows + tile.block_m + tile.block_n
+    amounts = {
+        Pipe.TENSOR: 2.0 * tile.block_m * tile.block_n * keys,
+        Pipe.SMEM: float(rows * keys * element_bytes),
+    }
+    return Step(
+        tracks=((Part("mma", amounts),),),
+        matrix_path=tile.matrix_path,
+        matrix_dtype=dtype,
+        load_bytes=float(tile.stage_bytes),
+        stages=tile.stages,
+        syncs=0,
+    )
+
+
+#: block_m, block_n, block_k, warps, stages of cuBLAS' and CUTLASS' kernels for mma.sync, as their
+#: names have it (ampere_bf16_s16816gemm_bf16_128x64_ldg8_f2f_stages_64x4, cutlass_80_...).
+_MMA_SYNC = (
+    (256, 128, 32, 8, 3),
+    (128, 256, 32, 8, 3),
+    (256, 128, 64, 8, 3),
+    (128, 256, 64, 8, 3),
+    (128, 128, 32, 4, 5),
+    (128, 128, 64, 4, 3),
+    (256, 64, 32, 4, 4),
+    (64, 256, 32, 4, 4),
+    (128, 64, 32, 4, 6),
+    (64, 128, 32, 4, 6),
+    (128, 64, 64, 4, 4),
+    (64, 128, 64, 4, 4),
+    (64, 64, 64, 4, 5),
+    (32, 128, 64, 4, 4),
+    (32, 64, 64, 4, 5),
+    (16, 128, 64, 4, 4),
+    (16, 64, 64, 4, 5),
+    (16, 32, 64, 2, 8),
+)
+#: block_m, block_n of wgmma kernels. One of the two is a multiple of 64: the rows of the
+#: instruction may be tokens or features.
+_WGMMA = (
+    *((m, n) for m in (8, 16, 32) for n in (64, 128)),
+    *((m, n) for m in (64, 128) for n in (64, 128, 256)),
+    (256, 64),
+    (256, 128),
+    (192, 128),
+    (128, 192),
+)
+_CLUSTERS = ((1, 1), (2, 1), (1, 2))
+
+
+@cache
+def _wgmma_tiles(smem_bytes: int) -> tuple[GemmTile, ...]:
+    tiles = []
+    for m, n in _WGMMA:
+        for cluster_m, cluster_n in _CLUSTERS if m * n >= 128 * 128 else _CLUSTERS[:1]:
+            stages = min(MAX_STAGES, smem_bytes // (2 * (m + n) * 64))
+            tiles.append(
+                GemmTile(
+                    block_m=m,
+                    block_n=n,
+                    block_k=64,
+                    num_warps=8 if m * n >= 128 * 128 else 4,
+                    stages=stages,
+                    cluster_m=cluster_m,
+                    cluster_n=cluster_n,
+                    matrix_path="wgmma",
+                )
+            )
+    return tuple(tiles)
+
+
+@cache
+def _mma_tiles(smem_bytes: int) -> tuple[GemmTile, ...]:
+    tiles = (
+        GemmTile(block_m=m, block_n=n, block_k=k, num_warps=warps, stages=stages)
+        for m, n, k, warps, stages in _MMA_SYNC
+    )
+    return tuple(t for t in tiles if t.stages * t.stage_bytes <= smem_bytes)
+
+
+def shipped_tiles(gpu: Gpu) -> tuple[GemmTile, ...]:
+    """Tiles that libraries have for a GPU, on its fastest matrix instructions."""
+    smem = gpu.sm.max_smem_per_cta_bytes
+    return _wgmma_tiles(smem - 1024) if gpu.tensor.wgmma_flop_per_clock else _mma_tiles(smem)

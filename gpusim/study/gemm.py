@@ -1,0 +1,187 @@
+"""A matrix product on a GPU: the shipped tile that the model finds fastest, and its time."""
+
+from dataclasses import dataclass, field
+from math import inf
+
+from gpusim.analytic.engine import launch_results as predict_launches
+from gpusim.analytic.engine import timing
+from gpusim.errors import SpecError
+from gpusim.launch_result import LaunchResult
+from gpusim.machine.dense import dense_profile
+from gpusim.machine.pipes import StepTime, step_time, tensor_rate
+from gpusim.machine.place import edge_rate, place
+from gpusim.machine.saturation import stretch
+from gpusim.schedules.gemm import Gemm, GemmPlan, gemm_launches, gemm_plans
+from gpusim.schedules.gemm_tile import GemmTile, gemm_step, shipped_tiles
+from gpusim.schedules.launch import Launch
+from gpusim.schedules.occupancy import slots_of
+from gpusim.spec.attention import BYTES
+from gpusim.spec.gpu import Gpu
+from gpusim.spec.workload import check_conditions
+from gpusim.study.simulate import check_engine
+from gpusim.units import NS_PER_US, US_PER_S, ceil_div
+
+
+def predict_gemm(  # noqa: PLR0913 - named options, each with a default
+    gpu: Gpu,
+    m: int,
+    n: int,
+    k: int,
+    *,
+    dtype: str = "bf16",
+    groups: int = 1,
+    engine: str = "analytic",
+    load: str | float = "steady",
+    warm: bool = False,
+) -> tuple[LaunchResult, ...]:
+    """Predict C[m,n] = A[m,k]·W[k,n], or `groups` such products side by side in one launch.
+
+    The plan (tile, splits of K) is the fastest that libraries have, by the closed form; `engine`
+    then times it. What was asked before is remembered.
+
+    Args:
+        gpu: a profile.
+        m: rows of A and C: tokens.
+        n: columns of W and C: features.
+        k: what is summed over.
+        dtype: of A and W: 'bf16', 'fp16' or 'fp8'; C is in 16 bit.
+        groups: equal products, as of a mixture of experts.
+        engine: 'analytic' or 'sim'.
+        load: 'benchmark', 'steady' or seconds of continuous load.
+        warm: the same product with the same buffers ran just before.
+
+    Returns:
+        The launches: the product, and where K is split the kernel that adds its parts.
+
+    Raises:
+        SpecError: for a size below 1, or a type that the GPU does not multiply.
+    """
+    check_engine(engine)
+    check_conditions("warm" if warm else "cold", load)
+    memory = planner(gpu, dtype, load).results
+    asked = (m, n, k, groups, engine, warm)
+    if asked not in memory:
+        gemm = Gemm(m=m, n=n, k=k, dtype=dtype, groups=groups)
+        memory[asked] = _predict(gpu, gemm, engine, load, warm=warm)
+    return memory[asked]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planner:
+    """What all products of a type on a GPU share.
+
+    Attributes:
+        gpu: the profile, as dense products see it.
+        load: decides the clock.
+        slots: CTAs of each shipped tile that the GPU holds.
+        steps: time of a step of each.
+        results: predictions by what was asked.
+    """
+
+    gpu: Gpu
+    load: str | float
+    slots: dict[GemmTile, int]
+    steps: dict[GemmTile, StepTime]
+    results: dict[tuple[object, ...], tuple[LaunchResult, ...]] = field(default_factory=dict)
+
+    def plan(self, gemm: Gemm, *, around: tuple[Launch, ...] = (), warm: bool = False) -> GemmPlan:
+        """The plan with the least time by the closed form.
+
+        Plans are tried in the order of a time that they cannot beat (`least_us`), until the next
+        cannot beat the best one found.
+
+        Args:
+            gemm: the product.
+            around: other launches between one call and the next.
+            warm: whether calls follow one another.
+        """
+        plans = gemm_plans(gemm, self.slots)
+        ordered = sorted(((self.least_us(gemm, p), i) for i, p in enumerate(plans)))
+        best, best_us = plans[ordered[0][1]], inf
+        for least, index in ordered:
+            if least >= best_us:
+                break
+            time = self.time_us(gemm, plans[index], around=around, warm=warm)
+            if time < best_us:
+                best, best_us = plans[index], time
+        return best
+
+    def launches(self, gemm: Gemm, plan: GemmPlan) -> tuple[Launch, ...]:
+        """The launches of a plan."""
+        return gemm_launches(gemm, plan, self.slots[plan.tile])
+
+    def time_us(
+        self, gemm: Gemm, plan: GemmPlan, *, around: tuple[Launch, ...] = (), warm: bool = False
+    ) -> float:
+        """Time of a product by a plan, launch gaps included."""
+        own = self.launches(gemm, plan)
+        placed = place((*own, *around), self.gpu, load=self.load, warm=warm)
+        return sum(p.gap_us + timing(p).time_us for p in placed[: len(own)])
+
+    def least_us(self, gemm: Gemm, plan: GemmPlan) -> float:
+        """A time that a plan cannot beat: its waves, slowed down by what they ask of L2."""
+        gpu, tile = self.gpu, plan.tile
+        step, slots, items = self.steps[tile], self.slots[tile], plan.items(gemm)
+        clock = gpu.clock_hz(self.load) / US_PER_S
+        asked, stored = plan.asked_bytes(gemm), plan.stored_bytes(gemm)
+        edge = stored / items / edge_rate(gpu, items)
+        units = plan.steps(gemm) + edge / step.alone
+        full, rest = divmod(items, slots)
+        ctas = [slots] * min(full, 1) + [rest] * (rest > 0)
+        waves = [full] * min(full, 1) + [1] * (rest > 0)
+        rounds = [step.per_cta(ceil_div(c, gpu.sm.count)) / clock for c in ctas]
+        loops = units * sum(w * r for w, r in zip(waves, rounds, strict=True))
+        l2_us = (asked + stored) / (gpu.l2.bytes_per_clock * clock)
+        starts = sum(waves) * gpu.cta.latency_ns / NS_PER_US
+        gaps = gpu.launch.graph_us * (2 if plan.splits > 1 else 1)
+        return gaps + starts + loops * stretch(l2_us / loops)
+
+
+def _predict(
+    gpu: Gpu, gemm: Gemm, engine: str, load: str | float, *, warm: bool
+) -> tuple[LaunchResult, ...]:
+    tiles = planner(gpu, gemm.dtype, load)
+    launches = tiles.launches(gemm, tiles.plan(gemm, warm=warm))
+    l2 = "warm" if warm else "cold"
+    if engine == "analytic":
+        return predict_launches(tiles.gpu, launches, l2=l2, load=load)
+    from gpusim.sim.engine import launch_results as simulate_launches
+
+    return simulate_launches(tiles.gpu, launches, l2=l2, load=load)[0]
+
+
+#: By identity: a profile cannot be hashed. The profile is kept, so that no other takes its place.
+_PLANNERS: dict[tuple[int, str, str | float], tuple[Gpu, Planner]] = {}
+
+
+def planner(gpu: Gpu, dtype: str, load: str | float) -> Planner:
+    """The planner of a GPU, made once.
+
+    Raises:
+        SpecError: for a type that the GPU does not multiply.
+    """
+    key = id(gpu), dtype, load
+    if key not in _PLANNERS:
+        _PLANNERS[key] = gpu, _newplanner(gpu, dtype, load)
+    return _PLANNERS[key][1]
+
+
+def _newplanner(gpu: Gpu, dtype: str, load: str | float) -> Planner:
+    if dtype not in BYTES:
+        raise SpecError(f"gemm.dtype: expected {', '.join(BYTES)}, found {dtype!r}")
+    machine = dense_profile(gpu)
+    slots, steps = {}, {}
+    for tile in shipped_tiles(gpu):
+        tensor_rate(gpu, tile.matrix_path, dtype)
+        slots[tile] = slots_of(
+            gpu,
+            threads=tile.threads,
+            registers=tile.registers,
+            smem_bytes=tile.stages * tile.stage_bytes,
+        )
+        steps[tile] = step_time(
+            machine,
+            gemm_step(tile, dtype, BYTES[dtype]),
+            latency_clocks=gpu.l2.latency_clocks,
+        )
+    return Planner(gpu=machine, load=load, slots=slots, steps=steps)
