@@ -96,7 +96,8 @@ class Planner:
             warm: whether calls follow one another.
         """
         plans = gemm_plans(gemm, self.slots)
-        ordered = sorted(((self.least_us(gemm, p), i) for i, p in enumerate(plans)))
+        first = 0.0 if warm else gemm.a_bytes + gemm.w_bytes + gemm.c_bytes
+        ordered = sorted((self.least_us(gemm, p, first), i) for i, p in enumerate(plans))
         best, best_us = plans[ordered[0][1]], inf
         for least, index in ordered:
             if least >= best_us:
@@ -118,8 +119,8 @@ class Planner:
         placed = place((*own, *around), self.gpu, load=self.load, warm=warm)
         return sum(p.gap_us + timing(p).time_us for p in placed[: len(own)])
 
-    def least_us(self, gemm: Gemm, plan: GemmPlan) -> float:
-        """A time that a plan cannot beat: its waves, slowed down by what they ask of L2."""
+    def least_us(self, gemm: Gemm, plan: GemmPlan, hbm_bytes: float) -> float:
+        """A time that a plan cannot beat: its waves, slowed down by what they ask of memory."""
         gpu, tile = self.gpu, plan.tile
         step, slots, items = self.steps[tile], self.slots[tile], plan.items(gemm)
         clock = gpu.clock_hz(self.load) / US_PER_S
@@ -134,7 +135,8 @@ class Planner:
         l2_us = (asked + stored) / (gpu.l2.bytes_per_clock * clock)
         starts = sum(waves) * gpu.cta.latency_ns / NS_PER_US
         gaps = gpu.launch.graph_us * (2 if plan.splits > 1 else 1)
-        return gaps + starts + loops * stretch(l2_us / loops)
+        hbm_us = hbm_bytes / (gpu.hbm.sustained_gb_per_s * 1e3)
+        return gaps + starts + loops * stretch(max(l2_us, hbm_us) / loops)
 
 
 def _predict(
@@ -162,11 +164,11 @@ def planner(gpu: Gpu, dtype: str, load: str | float) -> Planner:
     """
     key = id(gpu), dtype, load
     if key not in _PLANNERS:
-        _PLANNERS[key] = gpu, _newplanner(gpu, dtype, load)
+        _PLANNERS[key] = gpu, _new_planner(gpu, dtype, load)
     return _PLANNERS[key][1]
 
 
-def _newplanner(gpu: Gpu, dtype: str, load: str | float) -> Planner:
+def _new_planner(gpu: Gpu, dtype: str, load: str | float) -> Planner:
     if dtype not in BYTES:
         raise SpecError(f"gemm.dtype: expected {', '.join(BYTES)}, found {dtype!r}")
     machine = dense_profile(gpu)
