@@ -10,21 +10,25 @@ from dataclasses import dataclass
 from math import sqrt
 
 from gpusim.errors import SpecError
-from gpusim.schedules.gemm_tile import GemmTile, gemm_step
+from gpusim.schedules.gemm_tile import (
+    OUTPUT_BYTES,
+    PARTIAL_BYTES,
+    GemmTile,
+    epilogue,
+    gemm_step,
+)
 from gpusim.schedules.launch import Launch, Operand, once
 from gpusim.schedules.loops import Loop, loop_rereads
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.work import flat_work
 from gpusim.spec.attention import BYTES
+from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div
 
-OUTPUT_BYTES, PARTIAL_BYTES = 2, 4
 #: A kernel walks C in bands of so many bytes' worth of tiles at most (CUTLASS' swizzle of 8).
 MAX_BAND = 8
 #: Elements that a CTA of the reduction adds, and its threads.
 REDUCED, REDUCE_THREADS = 1024, 128
-#: Fewest steps that a part of a split product has.
-MIN_SPLIT_STEPS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,25 +107,7 @@ class GemmPlan:
         return ceil_div(ceil_div(gemm.k, self.tile.keys(gemm.element_bytes)), self.splits)
 
 
-def gemm_plans(gemm: Gemm, slots: dict[GemmTile, int]) -> list[GemmPlan]:
-    """Candidates: every shipped tile, unsplit, and split where its tiles leave slots empty."""
-    plans = []
-    for tile, room in slots.items():
-        plan = GemmPlan(tile=tile)
-        rows, columns = plan.grid(gemm)
-        if rows % tile.cluster_m or columns % tile.cluster_n:
-            continue
-        plans.append(plan)
-        parts = room // (rows * columns * gemm.groups)
-        most = plan.steps(gemm) // MIN_SPLIT_STEPS
-        wanted = {2, 3, 4, parts // 2, parts}
-        plans += [
-            GemmPlan(tile=tile, splits=s) for s in sorted(wanted) if 1 < s <= min(parts, most)
-        ]
-    return plans
-
-
-def gemm_launches(gemm: Gemm, plan: GemmPlan, slots: int) -> tuple[Launch, ...]:
+def gemm_launches(gemm: Gemm, plan: GemmPlan, gpu: Gpu, slots: int) -> tuple[Launch, ...]:
     """The launches of a product by a plan on so many slots.
 
     All items count alike: a tile over the edge of C multiplies as a whole one (padding is work),
@@ -149,6 +135,7 @@ def gemm_launches(gemm: Gemm, plan: GemmPlan, slots: int) -> tuple[Launch, ...]:
             loop_bytes=(asked_a + asked_w) / items,
             store_bytes=stored / items,
         ),
+        item_amounts=epilogue(tile, output_bytes=PARTIAL_BYTES if split else OUTPUT_BYTES),
         tile=tile.choice | {"splits": plan.splits},
         reads=(
             Operand(name="a", unique_bytes=gemm.a_bytes, requested_bytes=asked_a, rereads=reread_a),
@@ -156,7 +143,7 @@ def gemm_launches(gemm: Gemm, plan: GemmPlan, slots: int) -> tuple[Launch, ...]:
         ),
         writes=(once("partial" if split else "c", stored),),
     )
-    return (main, _reduce(gemm, plan.splits)) if split else (main,)
+    return (main, _reduce(gemm, plan.splits, gpu)) if split else (main,)
 
 
 def band_of(gemm: Gemm, plan: GemmPlan, slots: int) -> int:
@@ -193,8 +180,11 @@ def _rereads(
     )
 
 
-def _reduce(gemm: Gemm, splits: int) -> Launch:
-    """`splitKreduce_kernel`: adds the parts of each element of C, one part a step."""
+def _reduce(gemm: Gemm, splits: int, gpu: Gpu) -> Launch:
+    """`splitKreduce_kernel`: adds the parts of each element of C, one part a step.
+
+    It takes as long as an empty kernel beside its loads.
+    """
     elements = gemm.m * gemm.n * gemm.groups
     items = ceil_div(elements, REDUCED)
     partial = float(elements) * splits * PARTIAL_BYTES
@@ -216,4 +206,5 @@ def _reduce(gemm: Gemm, splits: int) -> Launch:
         reads=(once("partial", partial),),
         writes=(once("c", gemm.c_bytes),),
         plain=True,
+        lead_us=gpu.launch.shortest_kernel_us,
     )

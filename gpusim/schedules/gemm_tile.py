@@ -10,8 +10,12 @@ from gpusim.spec.gpu import Gpu
 WARP_ROWS, GROUP_ROWS = 16, 64
 #: Greatest N of a wgmma instruction.
 MAX_GROUP_COLUMNS = 256
+#: Bytes of an element of C, and of a part of it or an accumulator.
+OUTPUT_BYTES, PARTIAL_BYTES = 2, 4
 #: Registers of a thread beside its accumulators: fragments, addresses, counters.
 OTHER_REGISTERS = 90
+#: Shared memory that a TMA pipeline keeps for its barriers.
+BARRIER_BYTES = 1024
 #: TMA pipelines stop being deepened beyond this; nvjet names end at 64x16.
 MAX_STAGES = 16
 
@@ -88,8 +92,11 @@ class GemmTile:
 
 
 def gemm_step(tile: GemmTile, dtype: str, element_bytes: int) -> Step:
-    """One K slice of a tile: 2·block_m·block_n·block_k FLOP; slices pass through shared memory once
-    written and `read_rows` times read."""
+    """One K slice of a tile: 2·block_m·block_n·block_k FLOP.
+
+    Slices are written to shared memory once, and `read_rows` is read of them. mma.sync kernels meet
+    at a barrier for each; warpgroups wait for theirs while the products before are under way.
+    """
     keys = tile.keys(element_bytes)
     rows = tile.read_rows + tile.block_m + tile.block_n
     amounts = {
@@ -102,12 +109,28 @@ def gemm_step(tile: GemmTile, dtype: str, element_bytes: int) -> Step:
         matrix_dtype=dtype,
         load_bytes=float(tile.stage_bytes),
         stages=tile.stages,
-        syncs=0,
+        syncs=0 if tile.matrix_path == "wgmma" else 1,
     )
 
 
+def epilogue(tile: GemmTile, *, output_bytes: int) -> dict[Pipe, float]:
+    """What a CTA asks of pipes once, to bring its accumulators out.
+
+    mma.sync: they are packed to 16 bit, two at a time, unless they leave in fp32, and pass through
+    shared memory in fp32, so that whole lines are stored (CUTLASS `threadblock/epilogue.h`).
+    wgmma: kernels are persistent and hand their tile to TMA, while the producers load the next.
+    """
+    if tile.matrix_path == "wgmma":
+        return {}
+    results = float(tile.block_m * tile.block_n)
+    amounts = {Pipe.SMEM: 2 * PARTIAL_BYTES * results}
+    if output_bytes < PARTIAL_BYTES:
+        amounts[Pipe.CONVERT] = results / 2
+    return amounts
+
+
 #: block_m, block_n, block_k, warps, stages of cuBLAS' and CUTLASS' kernels for mma.sync, as their
-#: names have it (ampere_bf16_s16816gemm_bf16_128x64_ldg8_f2f_stages_64x4, cutlass_80_...).
+#: names have it (ampere_bf16_s16816gemm_bf16_128x64_ldg8_f2f_stages_32x6, cutlass_80_...).
 _MMA_SYNC = (
     (256, 128, 32, 8, 3),
     (128, 256, 32, 8, 3),
@@ -119,47 +142,48 @@ _MMA_SYNC = (
     (64, 256, 32, 4, 4),
     (128, 64, 32, 4, 6),
     (64, 128, 32, 4, 6),
-    (128, 64, 64, 4, 4),
-    (64, 128, 64, 4, 4),
-    (64, 64, 64, 4, 5),
+    (128, 64, 64, 4, 3),
+    (64, 128, 64, 4, 3),
+    (64, 64, 64, 4, 6),
+    (64, 64, 32, 4, 6),
     (32, 128, 64, 4, 4),
     (32, 64, 64, 4, 5),
     (16, 128, 64, 4, 4),
     (16, 64, 64, 4, 5),
     (16, 32, 64, 2, 8),
 )
-#: block_m, block_n of wgmma kernels. One of the two is a multiple of 64: the rows of the
-#: instruction may be tokens or features.
-_WGMMA = (
-    *((m, n) for m in (8, 16, 32) for n in (64, 128)),
-    *((m, n) for m in (64, 128) for n in (64, 128, 256)),
-    (256, 64),
-    (256, 128),
-    (192, 128),
-    (128, 192),
-)
+#: wgmma kernels (nvjet_tst_256x152_64x4_1x2_h_bz_coopA_TNT, ..._168x128_64x5_..., _64x8_64x16_...):
+#: rows of instructions, either of tokens or of features, and the most columns beside them; columns
+#: come in steps of 8, as the names have 8, 16, 24, 144, 152, 168, 176, 200, 208 and 224.
+_WGMMA_ROWS = {64: 256, 128: 256, 192: 208, 256: 160, 320: 128}
+_COLUMN_STEP = 8
+#: Tiles from this size on have two multiplying warpgroups and come in clusters.
+_LARGE = 128 * 64
 _CLUSTERS = ((1, 1), (2, 1), (1, 2))
 
 
 @cache
 def _wgmma_tiles(smem_bytes: int) -> tuple[GemmTile, ...]:
-    tiles = []
-    for m, n in _WGMMA:
-        for cluster_m, cluster_n in _CLUSTERS if m * n >= 128 * 128 else _CLUSTERS[:1]:
-            stages = min(MAX_STAGES, smem_bytes // (2 * (m + n) * 64))
-            tiles.append(
-                GemmTile(
-                    block_m=m,
-                    block_n=n,
-                    block_k=64,
-                    num_warps=8 if m * n >= 128 * 128 else 4,
-                    stages=stages,
-                    cluster_m=cluster_m,
-                    cluster_n=cluster_n,
-                    matrix_path="wgmma",
-                )
-            )
-    return tuple(tiles)
+    shapes = {
+        shape
+        for rows, most in _WGMMA_ROWS.items()
+        for columns in range(_COLUMN_STEP, most + 1, _COLUMN_STEP)
+        for shape in ((rows, columns), (columns, rows))
+    }
+    return tuple(
+        GemmTile(
+            block_m=m,
+            block_n=n,
+            block_k=64,
+            num_warps=8 if m * n >= _LARGE else 4,
+            stages=min(MAX_STAGES, smem_bytes // (2 * (m + n) * 64)),
+            cluster_m=cluster_m,
+            cluster_n=cluster_n,
+            matrix_path="wgmma",
+        )
+        for m, n in sorted(shapes)
+        for cluster_m, cluster_n in (_CLUSTERS if m * n >= _LARGE else _CLUSTERS[:1])
+    )
 
 
 @cache
@@ -174,4 +198,6 @@ def _mma_tiles(smem_bytes: int) -> tuple[GemmTile, ...]:
 def shipped_tiles(gpu: Gpu) -> tuple[GemmTile, ...]:
     """Tiles that libraries have for a GPU, on its fastest matrix instructions."""
     smem = gpu.sm.max_smem_per_cta_bytes
-    return _wgmma_tiles(smem - 1024) if gpu.tensor.wgmma_flop_per_clock else _mma_tiles(smem)
+    if gpu.tensor.wgmma_flop_per_clock:
+        return _wgmma_tiles(smem - BARRIER_BYTES)
+    return _mma_tiles(smem)

@@ -5,21 +5,24 @@ from math import inf
 
 from gpusim.analytic.engine import launch_results as predict_launches
 from gpusim.analytic.engine import timing
+from gpusim.analytic.gemm_bound import Candidates, candidates
 from gpusim.errors import SpecError
 from gpusim.launch_result import LaunchResult
 from gpusim.machine.dense import dense_profile
-from gpusim.machine.pipes import StepTime, step_time, tensor_rate
-from gpusim.machine.place import edge_rate, place
-from gpusim.machine.saturation import stretch
-from gpusim.schedules.gemm import Gemm, GemmPlan, gemm_launches, gemm_plans
-from gpusim.schedules.gemm_tile import GemmTile, gemm_step, shipped_tiles
+from gpusim.machine.pipes import pipe_rate, step_time, tensor_rate
+from gpusim.machine.place import place
+from gpusim.schedules.gemm import Gemm, GemmPlan, gemm_launches
+from gpusim.schedules.gemm_tile import OUTPUT_BYTES, GemmTile, epilogue, gemm_step, shipped_tiles
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.occupancy import slots_of
 from gpusim.spec.attention import BYTES
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.workload import check_conditions
 from gpusim.study.simulate import check_engine
-from gpusim.units import NS_PER_US, US_PER_S, ceil_div
+from gpusim.units import US_PER_S
+
+#: Plans that are predicted, of hundreds.
+MOST_TRIED = 6
 
 
 def predict_gemm(  # noqa: PLR0913 - named options, each with a default
@@ -73,43 +76,42 @@ class Planner:
     Attributes:
         gpu: the profile, as dense products see it.
         load: decides the clock.
-        slots: CTAs of each shipped tile that the GPU holds.
-        steps: time of a step of each.
+        tiles: the shipped tiles, and what a step of each takes.
         results: predictions by what was asked.
     """
 
     gpu: Gpu
     load: str | float
+    tiles: Candidates
     slots: dict[GemmTile, int]
-    steps: dict[GemmTile, StepTime]
     results: dict[tuple[object, ...], tuple[LaunchResult, ...]] = field(default_factory=dict)
 
     def plan(self, gemm: Gemm, *, around: tuple[Launch, ...] = (), warm: bool = False) -> GemmPlan:
         """The plan with the least time by the closed form.
 
-        Plans are tried in the order of a time that they cannot beat (`least_us`), until the next
-        cannot beat the best one found.
+        Of all plans, the `MOST_TRIED` with the least bounds (`Candidates`) are tried, until the
+        next cannot beat the best one found.
 
         Args:
             gemm: the product.
             around: other launches between one call and the next.
             warm: whether calls follow one another.
         """
-        plans = gemm_plans(gemm, self.slots)
         first = 0.0 if warm else gemm.a_bytes + gemm.w_bytes + gemm.c_bytes
-        ordered = sorted((self.least_us(gemm, p, first), i) for i, p in enumerate(plans))
-        best, best_us = plans[ordered[0][1]], inf
-        for least, index in ordered:
+        clock = self.gpu.clock_hz(self.load) / US_PER_S
+        ordered = self.tiles.ordered(gemm, self.gpu, clock, first, MOST_TRIED)
+        best, best_us = ordered[0][1], inf
+        for least, plan in ordered:
             if least >= best_us:
                 break
-            time = self.time_us(gemm, plans[index], around=around, warm=warm)
+            time = self.time_us(gemm, plan, around=around, warm=warm)
             if time < best_us:
-                best, best_us = plans[index], time
+                best, best_us = plan, time
         return best
 
     def launches(self, gemm: Gemm, plan: GemmPlan) -> tuple[Launch, ...]:
         """The launches of a plan."""
-        return gemm_launches(gemm, plan, self.slots[plan.tile])
+        return gemm_launches(gemm, plan, self.gpu, self.slots[plan.tile])
 
     def time_us(
         self, gemm: Gemm, plan: GemmPlan, *, around: tuple[Launch, ...] = (), warm: bool = False
@@ -118,25 +120,6 @@ class Planner:
         own = self.launches(gemm, plan)
         placed = place((*own, *around), self.gpu, load=self.load, warm=warm)
         return sum(p.gap_us + timing(p).time_us for p in placed[: len(own)])
-
-    def least_us(self, gemm: Gemm, plan: GemmPlan, hbm_bytes: float) -> float:
-        """A time that a plan cannot beat: its waves, slowed down by what they ask of memory."""
-        gpu, tile = self.gpu, plan.tile
-        step, slots, items = self.steps[tile], self.slots[tile], plan.items(gemm)
-        clock = gpu.clock_hz(self.load) / US_PER_S
-        asked, stored = plan.asked_bytes(gemm), plan.stored_bytes(gemm)
-        edge = stored / items / edge_rate(gpu, items)
-        units = plan.steps(gemm) + edge / step.alone
-        full, rest = divmod(items, slots)
-        ctas = [slots] * min(full, 1) + [rest] * (rest > 0)
-        waves = [full] * min(full, 1) + [1] * (rest > 0)
-        rounds = [step.per_cta(ceil_div(c, gpu.sm.count)) / clock for c in ctas]
-        loops = units * sum(w * r for w, r in zip(waves, rounds, strict=True))
-        l2_us = (asked + stored) / (gpu.l2.bytes_per_clock * clock)
-        starts = sum(waves) * gpu.cta.latency_ns / NS_PER_US
-        gaps = gpu.launch.graph_us * (2 if plan.splits > 1 else 1)
-        hbm_us = hbm_bytes / (gpu.hbm.sustained_gb_per_s * 1e3)
-        return gaps + starts + loops * stretch(max(l2_us, hbm_us) / loops)
 
 
 def _predict(
@@ -172,7 +155,7 @@ def _new_planner(gpu: Gpu, dtype: str, load: str | float) -> Planner:
     if dtype not in BYTES:
         raise SpecError(f"gemm.dtype: expected {', '.join(BYTES)}, found {dtype!r}")
     machine = dense_profile(gpu)
-    slots, steps = {}, {}
+    slots, steps, ends = {}, [], []
     for tile in shipped_tiles(gpu):
         tensor_rate(gpu, tile.matrix_path, dtype)
         slots[tile] = slots_of(
@@ -181,9 +164,14 @@ def _new_planner(gpu: Gpu, dtype: str, load: str | float) -> Planner:
             registers=tile.registers,
             smem_bytes=tile.stages * tile.stage_bytes,
         )
-        steps[tile] = step_time(
-            machine,
-            gemm_step(tile, dtype, BYTES[dtype]),
-            latency_clocks=gpu.l2.latency_clocks,
+        step = gemm_step(tile, dtype, BYTES[dtype])
+        steps.append(step_time(machine, step, latency_clocks=gpu.l2.latency_clocks))
+        ends.append(
+            sum(
+                amount / pipe_rate(machine, step, pipe)
+                for pipe, amount in epilogue(tile, output_bytes=OUTPUT_BYTES).items()
+            )
         )
-    return Planner(gpu=machine, load=load, slots=slots, steps=steps)
+    return Planner(
+        gpu=machine, load=load, slots=slots, tiles=candidates(slots, steps, ends, BYTES[dtype])
+    )
