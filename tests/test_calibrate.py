@@ -175,9 +175,12 @@ def test_what_is_calibrated_or_estimated_within_bounds_is_fitted(name: str) -> N
     gpu = load_gpu(name)
     fitted = fields_of(gpu)
     calibrated = [f for f, origin in gpu.provenance.items() if origin.kind is Kind.CALIBRATED]
-    assert set(calibrated) <= set(fitted)
+    of_products = {field for field in calibrated if field.startswith("gemm.")}
+    assert set(calibrated) - of_products <= set(fitted)
+    assert not of_products & set(fitted)  # attention rows tell nothing of them
     assert len(fitted) <= 12
     measured = [f for f, o in gpu.provenance.items() if o.kind is Kind.MEASURED and o.bounds]
+    measured = [field for field in measured if not field.startswith("gemm.")]
     assert not set(measured) & set(fitted)
     assert fields_of(gpu, measured) == measured or not measured
 

@@ -144,6 +144,14 @@ class Overlap(Frozen):
     ] = Field(description="SM throughput with several CTAs over the pipe time of one, waits apart")
 
 
+class Gemm(Frozen):
+    """What dense matrix products meet in the place of attention's numbers; the rest is the same."""
+
+    hbm_gb_per_s: Positive = Field(description="what kernels sustain that stream weights")
+    steady_mhz: Positive = Field(description="SM clock of long runs, power limit acting")
+    sync_clocks: NotNegative = Field(description="barrier and load wait of one K slice, mma.sync")
+
+
 class Power(Frozen):
     """Board power and energies per unit of work."""
 
@@ -203,6 +211,7 @@ class Gpu(Frozen):
     launch: LaunchCost
     cta: Cta
     overlap: Overlap
+    gemm: Gemm | None = None
     power: Power
     price: Price
     link: Link

@@ -135,10 +135,16 @@ def calibrate(
 def fields_of(gpu: Gpu, only: Sequence[str] = ()) -> list[str]:
     """The numbers of a profile to fit: those named, or all calibrated and estimated ones.
 
+    Without those of matrix products (`gemm`), of which measured attention tells nothing.
+
     Raises:
         SpecError: for a name of no number with bounds, or a profile without any.
     """
-    bounded = {field: origin.kind for field, origin in gpu.provenance.items() if origin.bounds}
+    bounded = {
+        field: origin.kind
+        for field, origin in gpu.provenance.items()
+        if origin.bounds and not field.startswith("gemm.")
+    }
     for field in only:
         if field not in bounded:
             hint = nearest(field, bounded) or f"; known: {', '.join(bounded)}"
