@@ -3,7 +3,7 @@
 from gpusim.errors import SpecError
 from gpusim.launch_result import LaunchResult, Span
 from gpusim.machine.account import launch_result, total_result
-from gpusim.machine.place import place
+from gpusim.machine.place import Placed, place
 from gpusim.result import Result
 from gpusim.schedules.launch import Launch, footprint
 from gpusim.sim.launch_run import LaunchRun
@@ -79,6 +79,18 @@ def launch_results(
             spans += [run.span(raw, index, start) for raw in run.raw_spans]
         start += run.env.now
     return tuple(results), tuple(spans)
+
+
+def simulated_us(placed: Placed) -> float:
+    """Time of one placed launch.
+
+    Raises:
+        SpecError: if it has too many CTAs.
+    """
+    _check_size(placed.launch)
+    run = LaunchRun(placed, merge=True, trace=False)
+    run.execute()
+    return run.timing().time_us
 
 
 def _check_size(launch: Launch) -> None:

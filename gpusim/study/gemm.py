@@ -114,12 +114,23 @@ class Planner:
         return gemm_launches(gemm, plan, self.gpu, self.slots[plan.tile])
 
     def time_us(
-        self, gemm: Gemm, plan: GemmPlan, *, around: tuple[Launch, ...] = (), warm: bool = False
+        self,
+        gemm: Gemm,
+        plan: GemmPlan,
+        *,
+        before: tuple[Launch, ...] = (),
+        around: tuple[Launch, ...] = (),
+        warm: bool = False,
+        engine: str = "analytic",
     ) -> float:
-        """Time of a product by a plan, launch gaps included."""
-        own = self.launches(gemm, plan)
-        placed = place((*own, *around), self.gpu, load=self.load, warm=warm)
-        return sum(p.gap_us + timing(p).time_us for p in placed[: len(own)])
+        """Time of a product by a plan, and of launches before it, launch gaps included."""
+        own = (*before, *self.launches(gemm, plan))
+        placed = place((*own, *around), self.gpu, load=self.load, warm=warm)[: len(own)]
+        if engine == "sim":
+            from gpusim.sim.engine import simulated_us
+
+            return sum(p.gap_us + simulated_us(p) for p in placed)
+        return sum(p.gap_us + timing(p).time_us for p in placed)
 
 
 def _predict(
