@@ -11,9 +11,10 @@ from gpusim.launch_result import LaunchResult
 from gpusim.machine.dense import dense_profile
 from gpusim.machine.pipes import pipe_rate, step_time, tensor_rate
 from gpusim.machine.place import place
+from gpusim.machine.traffic import miss
 from gpusim.schedules.gemm import Gemm, GemmPlan, gemm_launches
 from gpusim.schedules.gemm_tile import OUTPUT_BYTES, GemmTile, epilogue, gemm_step, shipped_tiles
-from gpusim.schedules.launch import Launch
+from gpusim.schedules.launch import Launch, footprint
 from gpusim.schedules.occupancy import slots_of
 from gpusim.spec.attention import BYTES
 from gpusim.spec.gpu import Gpu
@@ -97,7 +98,10 @@ class Planner:
             around: other launches between one call and the next.
             warm: whether calls follow one another.
         """
-        first = 0.0 if warm else gemm.a_bytes + gemm.w_bytes + gemm.c_bytes
+        first = gemm.a_bytes + gemm.w_bytes + gemm.c_bytes
+        if warm:  # of the weights, what calls in between leave in L2 is found there
+            passed = first + footprint(around)
+            first = gemm.w_bytes * miss(self.gpu, passed)
         clock = self.gpu.clock_hz(self.load) / US_PER_S
         ordered = self.tiles.ordered(gemm, self.gpu, clock, first, MOST_TRIED)
         best, best_us = ordered[0][1], inf
