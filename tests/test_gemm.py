@@ -102,8 +102,16 @@ def test_warpgroups_read_one_operand_once_and_the_other_once_for_each_64_rows() 
     assert epilogue(WGMMA, output_bytes=2) == {}
 
 
+def test_scaled_products_in_8_bit_have_few_tiles_and_do_not_split() -> None:
+    assert len(shipped_tiles(H100, "fp8")) < 20 < len(shipped_tiles(H100, "bf16"))
+    _, plans = _plans(H100, Gemm(m=16, n=512, k=16384, dtype="fp8"))
+    assert {plan.splits for _, plan in plans} == {1}
+    _, plans = _plans(H100, Gemm(m=16, n=512, k=16384))
+    assert max(plan.splits for _, plan in plans) > 1
+
+
 def test_a_step_in_8_bit_holds_twice_as_much_of_k() -> None:
-    plan, wide, narrow = GemmPlan(tile=WGMMA), Gemm(m=128, n=256, k=4096), None
+    plan, wide = GemmPlan(tile=WGMMA), Gemm(m=128, n=256, k=4096)
     narrow = Gemm(m=128, n=256, k=4096, dtype="fp8")
     assert (plan.steps(wide), plan.steps(narrow)) == (64, 32)
     assert gemm_step(WGMMA, "fp8", 1).load_bytes == gemm_step(WGMMA, "bf16", 2).load_bytes
@@ -217,7 +225,7 @@ def test_fp8_needs_a_gpu_that_multiplies_it() -> None:
     with pytest.raises(SpecError, match=r"a100_sxm_80gb: expected a data type .* found fp8"):
         predict_gemm(A100, 64, 4096, 4096, dtype="fp8")
     wide, narrow = (_us(predict_gemm(H100, 8192, 8192, 8192, dtype=t)) for t in ("bf16", "fp8"))
-    assert 0.45 * wide < narrow < 0.65 * wide
+    assert 0.5 * wide < narrow < 0.75 * wide  # twice the rate; CUTLASS' tiles are smaller
 
 
 @pytest.mark.parametrize(
@@ -242,7 +250,7 @@ def test_every_profile_says_what_products_meet(name: str) -> None:
     assert gpu.gemm.steady_mhz <= gpu.clock.benchmark_mhz
     assert gpu.gemm.hbm_gb_per_s <= gpu.hbm.peak_gb_per_s
     assert dense_profile(gpu).hbm.sustained_gb_per_s == gpu.gemm.hbm_gb_per_s
-    assert {t.matrix_path for t in shipped_tiles(gpu)} == {
+    assert {t.matrix_path for t in shipped_tiles(gpu, "bf16")} == {
         "wgmma" if gpu.tensor.wgmma_flop_per_clock else "mma_sync"
     }
 

@@ -66,6 +66,8 @@ class Candidates:
         rows, columns = self._grid(gemm)
         parts = self.slots // (rows * columns * gemm.groups)
         most = np.minimum(parts, -(-gemm.k // self.keys) // MIN_SPLIT_STEPS)
+        if gemm.dtype == "fp8":  # CUTLASS' scaled products do not split K
+            most = np.ones_like(most)
         few = [np.full_like(parts, n) for n in (1, 2, 3, 4)]
         splits = np.stack([*few, np.maximum(1, parts // 2), np.maximum(1, parts)], axis=1)
         valid = splits <= np.maximum(1, most)[:, None]

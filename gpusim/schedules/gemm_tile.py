@@ -162,14 +162,32 @@ _LARGE = 128 * 64
 _CLUSTERS = ((1, 1), (2, 1), (1, 2))
 
 
+#: Products in FP8 with scales are CUTLASS' in both frameworks: few tiles, K unsplit. Source:
+#: sgl-kernel `fp8_gemm_kernel.cu`, vLLM `scaled_mm_c3x_sm90_fp8_dispatch.cuh` and
+#: `scaled_mm_c2x_sm89_fp8_dispatch.cuh`.
+_FP8_WGMMA = ((16, 64), (64, 64), (64, 128), (128, 128))
+_FP8_MMA_SYNC = (
+    (16, 64, 64, 4, 5),
+    (32, 64, 64, 4, 5),
+    (64, 64, 32, 4, 5),
+    (64, 128, 32, 4, 5),
+    (128, 64, 32, 4, 5),
+    (128, 128, 32, 4, 5),
+)
+
+
 @cache
-def _wgmma_tiles(smem_bytes: int) -> tuple[GemmTile, ...]:
-    shapes = {
-        shape
-        for rows, most in _WGMMA_ROWS.items()
-        for columns in range(_COLUMN_STEP, most + 1, _COLUMN_STEP)
-        for shape in ((rows, columns), (columns, rows))
-    }
+def _wgmma_tiles(smem_bytes: int, *, fp8: bool) -> tuple[GemmTile, ...]:
+    shapes = (
+        set(_FP8_WGMMA)
+        if fp8
+        else {
+            shape
+            for rows, most in _WGMMA_ROWS.items()
+            for columns in range(_COLUMN_STEP, most + 1, _COLUMN_STEP)
+            for shape in ((rows, columns), (columns, rows))
+        }
+    )
     return tuple(
         GemmTile(
             block_m=m,
@@ -187,17 +205,17 @@ def _wgmma_tiles(smem_bytes: int) -> tuple[GemmTile, ...]:
 
 
 @cache
-def _mma_tiles(smem_bytes: int) -> tuple[GemmTile, ...]:
+def _mma_tiles(smem_bytes: int, *, fp8: bool) -> tuple[GemmTile, ...]:
     tiles = (
         GemmTile(block_m=m, block_n=n, block_k=k, num_warps=warps, stages=stages)
-        for m, n, k, warps, stages in _MMA_SYNC
+        for m, n, k, warps, stages in (_FP8_MMA_SYNC if fp8 else _MMA_SYNC)
     )
     return tuple(t for t in tiles if t.stages * t.stage_bytes <= smem_bytes)
 
 
-def shipped_tiles(gpu: Gpu) -> tuple[GemmTile, ...]:
-    """Tiles that libraries have for a GPU, on its fastest matrix instructions."""
-    smem = gpu.sm.max_smem_per_cta_bytes
+def shipped_tiles(gpu: Gpu, dtype: str) -> tuple[GemmTile, ...]:
+    """Tiles that libraries have for a GPU and data type, on its fastest matrix instructions."""
+    smem, fp8 = gpu.sm.max_smem_per_cta_bytes, dtype == "fp8"
     if gpu.tensor.wgmma_flop_per_clock:
-        return _wgmma_tiles(smem - BARRIER_BYTES)
-    return _mma_tiles(smem)
+        return _wgmma_tiles(smem - BARRIER_BYTES, fp8=fp8)
+    return _mma_tiles(smem, fp8=fp8)

@@ -48,7 +48,7 @@ def predict_gemm(  # noqa: PLR0913 - named options, each with a default
         m: rows of A and C: tokens.
         n: columns of W and C: features.
         k: what is summed over.
-        dtype: of A and W: 'bf16', 'fp16' or 'fp8'; C is in 16 bit.
+        dtype: of A and W: 'bf16', 'fp16' or 'fp8'; C is in 16 bit. What quantises A is not counted.
         groups: equal products, as of a mixture of experts.
         engine: 'analytic' or 'sim'.
         load: 'benchmark', 'steady' or seconds of continuous load.
@@ -171,7 +171,7 @@ def _new_planner(gpu: Gpu, dtype: str, load: str | float) -> Planner:
         raise SpecError(f"gemm.dtype: expected {', '.join(BYTES)}, found {dtype!r}")
     machine = dense_profile(gpu)
     slots, steps, ends = {}, [], []
-    for tile in shipped_tiles(gpu):
+    for tile in shipped_tiles(gpu, dtype):
         tensor_rate(gpu, tile.matrix_path, dtype)
         slots[tile] = slots_of(
             gpu,

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from importlib import import_module
 
-from gpusim.schedules.elementwise import copy_launch, plain_copy
+from gpusim.schedules.elementwise import copy, copy_launch
 from gpusim.schedules.gemm import Gemm
 from gpusim.schedules.launch import Launch, once
 from gpusim.spec.gpu import Gpu
@@ -26,6 +26,9 @@ DTYPES = {"bfloat16": "bf16", "fp8": "fp8"}
 #: Products in a graph; calls before the first timed one (three rounds, three replays of the graph)
 #: and up to the last (six replays).
 ROTATING, CALLS = 6, (36, 72)
+#: Of the kernels that quantise: threads of a token's CTA, and walks over the token: SGLang's looks
+#: for its greatest value first (`per_token_quant_fp8.cu`), vLLM's scale is given (`common.cu`).
+QUANTISE_THREADS, QUANTISE_WALKS = 256, {"sglang": 2, "vllm": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +131,15 @@ def _others(row: GemmRow) -> Launch:
 
 
 def _quantise(row: GemmRow) -> tuple[Launch, ...]:
-    """FP8: a kernel that reads activations in 16 bit and writes them in 8."""
+    """FP8: a kernel that reads activations in 16 bit and writes them in 8, a CTA a token."""
     if row.dtype != "fp8":
         return ()
-    return (plain_copy(2 * row.m * row.k, "quantise", ("a_16_bit", "a"), shrinks=2),)
+    launch = copy(
+        "quantise",
+        row.m,
+        (2 * row.k, row.k),
+        names=("a_16_bit", "a"),
+        threads=QUANTISE_THREADS,
+        loads=QUANTISE_WALKS[row.framework],
+    )
+    return (replace(launch, plain=True),)
