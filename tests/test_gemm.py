@@ -274,6 +274,13 @@ def test_measured_products_take_turns_at_six_weights() -> None:
     assert predict_gemm_row(_row("a100_sxm_80gb", "sglang")) == pytest.approx(cold, rel=0.05)
 
 
+@pytest.mark.parametrize("name", gemm_guard.DATASETS)
+def test_both_engines_agree_on_measured_rows(name: str) -> None:
+    for row in [row for row in gemm_guard.carried(name) if row.measured_us < 500][:6]:
+        events = predict_gemm_row(row, engine="sim")
+        assert events == pytest.approx(predict_gemm_row(row), rel=0.05)
+
+
 def test_rows_in_fp8_quantise_their_activations_first() -> None:
     assert predict_gemm_row(_row(dtype="fp8")) > _us(
         predict_gemm(L40S, 8, 2048, 2048, dtype="fp8", warm=True, load="benchmark")

@@ -160,6 +160,8 @@ def planner(gpu: Gpu, dtype: str, load: str | float) -> Planner:
     Raises:
         SpecError: for a type that the GPU does not multiply.
     """
+    if not isinstance(load, str):  # seconds: as `Gpu.clock_hz` takes them
+        load = "steady" if load > gpu.clock.power_limit_delay_s else "benchmark"
     key = id(gpu), dtype, load
     if key not in _PLANNERS:
         _PLANNERS[key] = gpu, _new_planner(gpu, dtype, load)
