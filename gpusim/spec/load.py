@@ -15,6 +15,7 @@ from gpusim.spec.yaml_file import read_mapping
 MAX_BASES = 8
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+_KINDS = {"hardware": "GPU", "workloads/models": "model"}
 
 
 def shipped(kind: str, suffix: str = ".yaml") -> dict[str, Path]:
@@ -41,7 +42,7 @@ def find(name_or_path: str | Path, kind: str) -> Path:
         found = "a folder" if path.is_dir() else "neither"
     except OSError as error:
         found = f"neither ({error.strerror})"
-    what = "GPU" if kind == "hardware" else "workload"
+    what = _KINDS.get(kind, "workload")
     hint = nearest(path.stem, known) or f"; known: {', '.join(known)}"
     raise SpecError(f"{plain(text)}: expected a {what} name or a file, found {found}{hint}")
 

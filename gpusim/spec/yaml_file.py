@@ -43,7 +43,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     Raises:
         SpecError: with the file, the key or line, what was expected and what was found.
     """
-    text = _read_text(path)
+    text = read_text(path)
     try:
         _check_events(text)
         loader = _Loader(text)
@@ -61,7 +61,12 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return mapping
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        SpecError: if it cannot be read, is too large or is no UTF-8 text.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
