@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from gpusim.spec.attention import Attention, Sequence
     from gpusim.spec.gpu import Gpu
     from gpusim.spec.load import load_gpu, load_workload
+    from gpusim.spec.load_model import load_model, load_model_workload
+    from gpusim.spec.model import Model
+    from gpusim.spec.model_workload import ModelWorkload
     from gpusim.spec.workload import Workload
     from gpusim.study.compare import compare
+    from gpusim.study.forward_pass import forward_pass
     from gpusim.study.predict import simulate_workload
     from gpusim.study.simulate import simulate
 
@@ -41,8 +45,13 @@ _HOMES = {
     "Gpu": "gpusim.spec.gpu",
     "load_gpu": "gpusim.spec.load",
     "load_workload": "gpusim.spec.load",
+    "load_model": "gpusim.spec.load_model",
+    "load_model_workload": "gpusim.spec.load_model",
+    "Model": "gpusim.spec.model",
+    "ModelWorkload": "gpusim.spec.model_workload",
     "Workload": "gpusim.spec.workload",
     "compare": "gpusim.study.compare",
+    "forward_pass": "gpusim.study.forward_pass",
     "simulate": "gpusim.study.simulate",
     "simulate_workload": "gpusim.study.predict",
 }
@@ -51,13 +60,18 @@ __all__ = [
     "SCHEDULES",
     "Attention",
     "Gpu",
+    "Model",
+    "ModelWorkload",
     "Occupancy",
     "Result",
     "Sequence",
     "SpecError",
     "Workload",
     "compare",
+    "forward_pass",
     "load_gpu",
+    "load_model",
+    "load_model_workload",
     "load_workload",
     "occupancy",
     "simulate",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchResult:
-    """One launch of a call.
+    """One launch of a call, or of a step of a model all launches of a kind.
 
     Attributes:
         gap_us: the launch gap before it.
@@ -20,6 +20,10 @@ class LaunchResult:
         waves: CTAs over slots.
         achieved_fraction: resident warps over the SM's maximum, averaged over the launch.
         sm_busy_fraction: SM time with at least one CTA resident.
+        calls: times that it runs; every other number is of one call.
+        operator: what of a model it belongs to: 'attention', 'gemm', 'norms' (with rotary
+            positions, activations and routing), 'all_reduce' (all that GPUs exchange), 'head' (with
+            embedding and sampling) or 'framework'.
     """
 
     name: str
@@ -46,6 +50,13 @@ class LaunchResult:
     l2_to_sm_bytes: float
     smem_bytes_moved: float
     pipe_utilisation: dict[str, float]
+    calls: int = 1
+    operator: str = "attention"
+
+    @property
+    def total_us(self) -> float:
+        """Time of all calls, with the gap before each."""
+        return self.calls * (self.gap_us + self.time_us)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

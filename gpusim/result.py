@@ -9,6 +9,28 @@ Engine = Literal["sim", "analytic"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelStep:
+    """What a run of a whole model was of; sizes are those of one GPU.
+
+    Attributes:
+        tensor_parallel: GPUs that share the model.
+        weight_bytes, kv_bytes: held by one of them.
+        attention_flop, attention_bytes: useful FLOP and compulsory bytes of its attention alone.
+        assumptions: what the prediction takes for granted, none of it measured.
+    """
+
+    model: str
+    tensor_parallel: int
+    weight_dtype: str
+    kv_dtype: str
+    weight_bytes: float
+    kv_bytes: float
+    attention_flop: float
+    attention_bytes: float
+    assumptions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One run: a workload, a schedule and a GPU, by one engine.
 
@@ -23,6 +45,8 @@ class Result:
         footprint_bytes: all tensors that the launches touch, scratch included.
         energy_j: of tensor FLOP, HBM bytes and idle power only, at most the board's limit; other
             pipes, shared memory and L2 are left out.
+        step: given for a forward pass of a model. Then `breakdown` is by operator and `bound` the
+            greatest of them, all numbers are of one GPU, and `energy_j` is of all that share it.
     """
 
     workload: str
@@ -40,11 +64,12 @@ class Result:
     options: dict[str, Any] = field(default_factory=dict)
     approximation: str = ""
     spans: tuple[Span, ...] = field(default=(), repr=False)
+    step: ModelStep | None = None
 
     @property
     def main(self) -> LaunchResult:
         """The launch with the most matrix work; it speaks for the call's occupancy and waves."""
-        return max(self.launches, key=lambda launch: (launch.issued_flop, launch.time_us))
+        return max(self.launches, key=lambda la: (la.calls * la.issued_flop, la.time_us))
 
     @property
     def options_text(self) -> str:
@@ -65,16 +90,21 @@ class Result:
     @property
     def hbm_bytes(self) -> float:
         """Bytes over the HBM bus, both ways."""
-        return sum(la.hbm_read_bytes + la.hbm_write_bytes for la in self.launches)
+        return self.total("hbm_read_bytes") + self.total("hbm_write_bytes")
 
     @property
     def hbm_gb_per_s(self) -> float:
         """HBM bytes over time."""
         return self.hbm_bytes / self.time_us / 1e3
 
+    def total(self, field: str) -> float:
+        """Sum of a number of the launches over all their calls."""
+        return sum(la.calls * getattr(la, field) for la in self.launches)
+
     def as_dict(self) -> dict[str, Any]:
         """The JSON form: plain dicts, lists, numbers and strings."""
         main = self.main
+        step = {} if self.step is None else _step_dict(self.step)
         return {
             "workload": self.workload,
             "gpu": self.gpu,
@@ -89,7 +119,7 @@ class Result:
             "hbm_gb_per_s": self.hbm_gb_per_s,
             "flop": {
                 "useful": self.useful_flop,
-                "issued": sum(la.issued_flop for la in self.launches),
+                "issued": self.total("issued_flop"),
             },
             "occupancy": {
                 "ctas_per_sm": main.ctas_per_sm,
@@ -100,14 +130,22 @@ class Result:
                 "sm_busy_fraction": main.sm_busy_fraction,
             },
             "traffic": {
-                "hbm_read_bytes": sum(la.hbm_read_bytes for la in self.launches),
-                "hbm_write_bytes": sum(la.hbm_write_bytes for la in self.launches),
-                "l2_to_sm_bytes": sum(la.l2_to_sm_bytes for la in self.launches),
-                "smem_bytes": sum(la.smem_bytes_moved for la in self.launches),
+                "hbm_read_bytes": self.total("hbm_read_bytes"),
+                "hbm_write_bytes": self.total("hbm_write_bytes"),
+                "l2_to_sm_bytes": self.total("l2_to_sm_bytes"),
+                "smem_bytes": self.total("smem_bytes_moved"),
                 "compulsory_bytes": self.compulsory_bytes,
                 "footprint_bytes": self.footprint_bytes,
             },
             "waves": main.waves,
             "energy_j": self.energy_j,
+            **step,
             "launches": [asdict(la) for la in self.launches],
         }
+
+
+def _step_dict(step: ModelStep) -> dict[str, Any]:
+    """What the JSON form has more for a model."""
+    fields = asdict(step)
+    assumptions = list(fields.pop("assumptions"))
+    return {"model": fields, "assumptions": assumptions}

@@ -29,6 +29,28 @@ class Sequence(BaseModel):
     kv_len: Tokens
 
 
+def check_sequences(sequences: tuple[Sequence, ...], q_heads: int, *, causal: bool) -> None:
+    """Refuse lengths that do not go together, and absurd sums.
+
+    Raises:
+        ValueError: which, what was expected and what was found.
+    """
+    for i, s in enumerate(sequences):
+        if causal and s.q_len > s.kv_len:
+            raise ValueError(
+                f"sequences[{i}].kv_len: expected at least q_len ({s.q_len}) under a causal mask,"
+                f" found {s.kv_len}"
+            )
+    batch = sum(s.count for s in sequences)
+    if batch > MAX_SEQUENCES:
+        raise ValueError(f"sequences: expected at most {MAX_SEQUENCES} in all, found {batch}")
+    rows = sum(s.count * s.q_len for s in sequences) * q_heads
+    if rows > MAX_QUERY_ROWS:
+        raise ValueError(
+            f"sequences: expected at most {MAX_QUERY_ROWS} queries times q_heads, found {rows}"
+        )
+
+
 class Attention(BaseModel):
     """One attention call over a batch of ragged sequences.
 
@@ -60,21 +82,7 @@ class Attention(BaseModel):
             raise ValueError(
                 f"kv_heads: expected a divisor of q_heads ({self.q_heads}), found {self.kv_heads}"
             )
-        for i, s in enumerate(self.sequences):
-            if self.causal and s.q_len > s.kv_len:
-                raise ValueError(
-                    f"sequences[{i}].kv_len: expected at least q_len ({s.q_len}) under a causal"
-                    f" mask, found {s.kv_len}"
-                )
-        if self.batch > MAX_SEQUENCES:
-            raise ValueError(
-                f"sequences: expected at most {MAX_SEQUENCES} in all, found {self.batch}"
-            )
-        rows = sum(s.count * s.q_len for s in self.sequences) * self.q_heads
-        if rows > MAX_QUERY_ROWS:
-            raise ValueError(
-                f"sequences: expected at most {MAX_QUERY_ROWS} queries times q_heads, found {rows}"
-            )
+        check_sequences(self.sequences, self.q_heads, causal=self.causal)
         return self
 
     @cached_property

@@ -58,13 +58,24 @@ def load_gpu(name_or_path: str | Path) -> Gpu:
 
 
 def load_workload(name_or_path: str | Path) -> Workload:
-    """Return the workload for a shipped name or a file.
+    """Return the workload of attention for a shipped name or a file.
 
     Raises:
-        SpecError: if the file is missing or does not validate.
+        SpecError: if the file is missing, is of a whole model, or does not validate.
     """
     path = find(name_or_path, "workloads")
     document = read_mapping(path)
+    if "model" in document and "attention" not in document:
+        raise SpecError(f"{path}: model: expected attention (load_model_workload reads models)")
+    return workload_from(path, document)
+
+
+def workload_from(path: Path, document: dict[str, Any]) -> Workload:
+    """Return the workload of attention that a file's mapping describes.
+
+    Raises:
+        SpecError: if it does not validate.
+    """
     attention = document.get("attention")
     if isinstance(attention, dict) and "sequences" in attention:
         raise SpecError(f"{path}: attention.sequences: expected beside attention, found inside it")

@@ -36,8 +36,8 @@ class Model(Frozen):
     thousandth of the weights.
     """
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    source: Annotated[str, Field(min_length=3, description="where the shapes are from")]
+    name: Annotated[str, Field(min_length=1, max_length=200)] = "model"
+    source: str = Field(default="", description="where the shapes are from")
     hidden_size: Width
     vocab_size: Width
     tied_embeddings: Annotated[bool, Field(strict=True)] = False
@@ -206,6 +206,7 @@ class Model(Frozen):
         window: int | None,
         *,
         tensor_parallel: int = 1,
+        dtype: DType = "bf16",
         kv_dtype: DType | None = None,
         page_size: int | None = None,
     ) -> Attention:
@@ -223,7 +224,7 @@ class Model(Frozen):
             kv_heads=heads if self.mla else self.kv_heads_per_gpu(tensor_parallel),
             head_dim=self.head_dim,
             v_head_dim=self.v_head_dim,
-            dtype="bf16",
+            dtype=dtype,
             kv_dtype=None if self.mla else kv_dtype,
             window=window,
             page_size=None if self.mla else page_size,

@@ -34,7 +34,12 @@ class Projection:
 
     def weight_bytes(self, element_bytes: int) -> int:
         """Bytes with so many an element; what stays in 16 bit takes two."""
-        return self.parameters * (2 if self.name in UNQUANTISED else element_bytes)
+        return self.parameters * (2 if self.stays_plain else element_bytes)
+
+    @property
+    def stays_plain(self) -> bool:
+        """Whether it stays in 16 bit when the others are quantised."""
+        return self.name in UNQUANTISED
 
 
 def attention_projections(model: "Model", tensor_parallel: int = 1) -> tuple[Projection, ...]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from gpusim.spec.gpu import Gpu
+from gpusim.spec.model_workload import ModelWorkload
 from gpusim.spec.provenance import LARGEST, SMALLEST, Kind
 from gpusim.spec.workload import Workload
 
@@ -15,15 +16,37 @@ def file_schema(kind: str) -> dict[str, Any]:
 
 
 def _workload() -> dict[str, Any]:
-    """`sequences` stand beside `attention`, and a schedule may be just its name."""
+    """A workload is of attention, or of a model."""
+    attention, model = _attention_workload(), _model_workload()
+    definitions = attention.pop("$defs") | model.pop("$defs")
+    return {"anyOf": [attention, model], "$defs": definitions}
+
+
+def _model_workload() -> dict[str, Any]:
+    """The model may be just its name or file."""
+    schema = ModelWorkload.model_json_schema()
+    schema["properties"]["model"] = {
+        "description": "shipped model, model file, Hugging Face config.json, or shapes",
+        "anyOf": [{"type": "string"}, {"$ref": "#/$defs/Model"}],
+    }
+    return _with_plain_schedules(schema)
+
+
+def _with_plain_schedules(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schedule may be just its name."""
+    schedules = schema["properties"]["schedules"]
+    schedules["items"] = {"anyOf": [{"type": "string"}, schedules["items"]]}
+    return schema
+
+
+def _attention_workload() -> dict[str, Any]:
+    """`sequences` stand beside `attention`."""
     schema = Workload.model_json_schema()
     attention = schema["$defs"]["Attention"]
     schema["properties"]["sequences"] = attention["properties"].pop("sequences")
     attention["required"].remove("sequences")
     schema["required"].append("sequences")
-    schedules = schema["properties"]["schedules"]
-    schedules["items"] = {"anyOf": [{"type": "string"}, schedules["items"]]}
-    return schema
+    return _with_plain_schedules(schema)
 
 
 def _hardware() -> dict[str, Any]:

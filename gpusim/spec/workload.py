@@ -39,8 +39,8 @@ class ScheduleChoice(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Workload(BaseModel):
-    """One entry to predict: attention, GPUs, schedules, and the state of the machine.
+class Conditions(BaseModel):
+    """What workloads of all kinds have: GPUs, schedules, and the state of the machine.
 
     `l2` is 'cold' (nothing of this call in the L2) or 'warm' (the same buffers replayed, as
     benchmarks do). `load` is 'benchmark' (short runs, before the power limit acts), 'steady', or a
@@ -57,7 +57,6 @@ class Workload(BaseModel):
     schedules: tuple[ScheduleChoice, ...] = ()
     l2: Literal["cold", "warm"] = "cold"
     load: Load = "steady"
-    attention: Attention
 
     @field_validator("schedules", mode="before")
     @classmethod
@@ -65,6 +64,12 @@ class Workload(BaseModel):
         if not isinstance(value, (list, tuple)):
             return value
         return [{"name": item} if isinstance(item, str) else item for item in value]
+
+
+class Workload(Conditions):
+    """One entry to predict: attention, and what to run it with."""
+
+    attention: Attention
 
     @model_validator(mode="before")
     @classmethod

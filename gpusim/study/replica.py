@@ -1,0 +1,251 @@
+"""One model on one GPU or several: what the parts of its forward pass take."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gpusim.errors import SpecError
+from gpusim.launch_result import LaunchResult
+from gpusim.machine.all_reduce import all_reduce_us
+from gpusim.result import Result
+from gpusim.schedules.decoder import ACTIVATION_BYTES, Decoder, Product
+from gpusim.schedules.elementwise import copy_launch
+from gpusim.schedules.launch import Launch
+from gpusim.spec.attention import BYTES, DType, Sequence
+from gpusim.spec.gpu import Gpu
+from gpusim.spec.model import Model
+from gpusim.spec.workload import check_conditions
+from gpusim.study.gemm import predict_gemm
+from gpusim.study.simulate import check_engine, simulate
+
+Launches = tuple[LaunchResult, ...]
+
+#: Bytes of a logit once the sampler has converted it.
+LOGIT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """A model on `tensor_parallel` GPUs, with a schedule for its attention.
+
+    Attributes:
+        options: of the schedule.
+        weight_dtype: of the projections; activations are in 16 bit.
+        kv_dtype: of the KV cache; None: 16 bit.
+        page_size: of the KV cache; None: the schedule's.
+        l2: state of the cache before attention; weights are always cold.
+    """
+
+    model: Model
+    gpu: Gpu
+    schedule: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    tensor_parallel: int = 1
+    weight_dtype: DType = "bf16"
+    kv_dtype: DType | None = None
+    page_size: int | None = None
+    engine: str = "analytic"
+    l2: str = "cold"
+    load: str | float = "steady"
+
+    def __post_init__(self) -> None:
+        check_engine(self.engine)
+        check_conditions(self.l2, self.load)
+        self.model.check_parallel(self.tensor_parallel)
+        tensor = self.gpu.tensor
+        known = tensor.mma_sync_flop_per_clock.keys() | tensor.wgmma_flop_per_clock.keys()
+        for name in ("weight_dtype", "kv_dtype"):
+            dtype = getattr(self, name)
+            if dtype is not None and (dtype not in BYTES or dtype not in known):
+                have = ", ".join(sorted(known & BYTES.keys()))
+                raise SpecError(
+                    f"{name}: expected a type that {self.gpu.name} has ({have}), found {dtype}"
+                )
+
+    @property
+    def dtype(self) -> DType:
+        """Type of activations."""
+        return "fp16" if self.weight_dtype == "fp16" else "bf16"
+
+    @property
+    def cache_dtype(self) -> DType:
+        """Type of the KV cache."""
+        return self.kv_dtype or self.dtype
+
+    @property
+    def decoder(self) -> Decoder:
+        """The layers, counted."""
+        return Decoder(
+            model=self.model,
+            tensor_parallel=self.tensor_parallel,
+            weight_dtype=self.weight_dtype,
+        )
+
+    def attention(self, sequences: tuple[Sequence, ...]) -> list[tuple[Result, int]]:
+        """Attention over the sequences, for each window its result and the number of its layers.
+
+        Raises:
+            SpecError: if the schedule cannot take the problem, or it is a decode from a latent
+                cache.
+        """
+        model = self.model
+        if model.mla is not None and any(s.q_len == 1 for s in sequences):
+            width = model.mla.kv_rank + model.mla.rope_dim
+            raise SpecError(
+                f"schedule {self.schedule}: expected no single queries over a latent cache (MLA),"
+                f" found some: their keys are {width} wide, and no schedule has such a kernel"
+            )
+        return [
+            (
+                simulate(
+                    model.attention(
+                        sequences,
+                        window,
+                        tensor_parallel=self.tensor_parallel,
+                        dtype=self.dtype,
+                        kv_dtype=self.kv_dtype,
+                        page_size=self.page_size,
+                    ),
+                    self.gpu,
+                    self.schedule,
+                    self.engine,
+                    l2=self.l2,
+                    load=self.load,
+                    **self.options,
+                ),
+                layers,
+            )
+            for window, layers in model.windows.items()
+        ]
+
+    def cache_write(self, tokens: int) -> Launches:
+        """The kernel that stores new keys and values, where a schedule does not bring its own."""
+        elements = self.model.kv_layer_bytes(self.cache_dtype, self.tensor_parallel)
+        width = elements // BYTES[self.cache_dtype]
+        copy = copy_launch(
+            "cache_write",
+            read_bytes=tokens * width * ACTIVATION_BYTES,
+            write_bytes=tokens * elements,
+        )
+        return self._labelled([copy], self.model.num_layers, "attention")
+
+    def layers(self, tokens: int, context: int) -> Launches:
+        """All layers but their attention, for so many new tokens of sequences so long in all."""
+        found: list[LaunchResult] = []
+        for product in self.decoder.products(tokens, context):
+            found += self._product(product)
+        for kernel in self.decoder.passes(tokens):
+            copy = copy_launch(
+                kernel.name, read_bytes=kernel.read_bytes, write_bytes=kernel.write_bytes
+            )
+            found += self._labelled([copy], kernel.calls, "norms")
+        size = tokens * self.model.hidden_size * ACTIVATION_BYTES
+        return *found, *self.exchanged("all_reduce", size, 2 * self.model.num_layers)
+
+    def ends(self, tokens: int, rows: int) -> Launches:
+        """Embedding of the tokens, head and sampling of the last token of `rows` sequences."""
+        model, tp = self.model, self.tensor_parallel
+        size = tokens * model.hidden_size * ACTIVATION_BYTES
+        vocab = model.vocab_per_gpu(tp)
+        logits = rows * vocab * tp * ACTIVATION_BYTES
+        read = rows * vocab * tp * LOGIT_BYTES
+        copies = [
+            copy_launch("embedding", read_bytes=size, write_bytes=size),
+            copy_launch("convert_logits", read_bytes=logits, write_bytes=read),
+            copy_launch("sample", read_bytes=read, write_bytes=rows * LOGIT_BYTES),
+        ]
+        head = predict_gemm(
+            self.gpu, rows, vocab, model.hidden_size,
+            dtype=self.dtype, engine=self.engine, load=self.load,
+        )  # fmt: skip
+        return (
+            *self._labelled(copies[:1], 1, "head"),
+            *self.exchanged("all_reduce_embedding", size, 1),
+            *(replace(la, name=_joined("lm_head", la.name), operator="head") for la in head),
+            *self.exchanged("gather_logits", logits / 2, 1),
+            *self._labelled(copies[1:], 1, "head"),
+        )
+
+    def exchanged(self, name: str, size: float, calls: int) -> Launches:
+        """An exchange among the GPUs that takes as long as an all-reduce of so many bytes."""
+        if self.tensor_parallel == 1:
+            return ()
+        time_us = all_reduce_us(self.gpu, size, self.tensor_parallel)
+        return (not_a_kernel(name, time_us, operator="all_reduce", calls=calls),)
+
+    def _product(self, product: Product) -> Launches:
+        projection = product.projection
+        found = predict_gemm(
+            self.gpu,
+            product.rows,
+            projection.outputs,
+            projection.inputs,
+            dtype=self.dtype if projection.stays_plain else self.weight_dtype,
+            groups=product.groups,
+            engine=self.engine,
+            load=self.load,
+        )
+        return tuple(
+            replace(
+                la,
+                name=_joined(projection.name, la.name),
+                calls=product.calls,
+                operator="gemm",
+            )
+            for la in found
+        )
+
+    def _labelled(self, launches: Iterable[Launch], calls: int, operator: str) -> Launches:
+        return tuple(
+            replace(la, calls=calls, operator=operator)
+            for launch in launches
+            for la in timed(self.gpu, launch, self.engine, self.load)
+        )
+
+
+def timed(gpu: Gpu, launch: Launch, engine: str, load: str | float) -> Launches:
+    """One launch by itself, with a cold L2."""
+    if engine == "analytic":
+        from gpusim.analytic.engine import launch_results as predict
+
+        return predict(gpu, (launch,), load=load)
+    from gpusim.sim.engine import launch_results as run
+
+    return run(gpu, (launch,), load=load)[0]
+
+
+def not_a_kernel(name: str, time_us: float, *, operator: str, calls: int = 1) -> LaunchResult:
+    """A part of a step that is no kernel of this machine: it only takes time."""
+    return LaunchResult(
+        name=name,
+        ctas=0,
+        threads=0,
+        registers=0,
+        smem_bytes=0,
+        ctas_per_sm=0,
+        warps_per_sm=0,
+        occupancy_fraction=0.0,
+        limiter="none",
+        gap_us=0.0,
+        time_us=time_us,
+        bound=operator,
+        breakdown={operator: 1.0},
+        limited_us={operator: time_us},
+        tile={},
+        waves=0.0,
+        achieved_fraction=0.0,
+        sm_busy_fraction=0.0,
+        issued_flop=0.0,
+        hbm_read_bytes=0.0,
+        hbm_write_bytes=0.0,
+        l2_to_sm_bytes=0.0,
+        smem_bytes_moved=0.0,
+        pipe_utilisation={},
+        calls=calls,
+        operator=operator,
+    )
+
+
+def _joined(operator: str, kernel: str) -> str:
+    """What is multiplied, and by which kernel."""
+    return f"{operator}: {kernel}"
