@@ -41,8 +41,10 @@ class Result:
         breakdown: share of the slots' time by cause, weighted by launch.
         useful_flop: of QKᵀ and PV over the allowed pairs; of PV only the rows read, if sampled.
         compulsory_bytes: Q, the keys and values seen, and O, once each, in the types that the
-            schedule takes, all values even if it samples them.
-        footprint_bytes: all tensors that the launches touch, scratch included.
+            schedule takes, all values even if it samples them. Of a model, what each operator
+            reads and writes, once each.
+        footprint_bytes: all tensors that the launches touch, scratch included; of a model its
+            weights and KV cache.
         energy_j: of tensor FLOP, HBM bytes and idle power only, at most the board's limit; other
             pipes, shared memory and L2 are left out.
         step: given for a forward pass of a model. Then `breakdown` is by operator and `bound` the

@@ -44,5 +44,7 @@ def compare(
     )
     for reason in found.skipped:
         click.echo(f"left out: {reason}", err=True)
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
     rows = [entry.as_row() if style != "json" else entry.as_dict() for entry in found.entries]
     emit(rows, lambda: comparison_table(rows, baseline), style=style, output=output)

@@ -44,11 +44,13 @@ class Product:
         size = self.projection.inputs * self.projection.outputs
         return 2.0 * self.useful_rows * size * self.calls
 
-    def weight_bytes(self, element_bytes: int) -> float:
-        """Bytes of the weights in use, over all layers."""
-        size = 2 if self.projection.stays_plain else element_bytes
-        weights = self.projection.inputs * self.projection.outputs * self.groups
-        return float(weights * size * self.calls)
+    def compulsory_bytes(self, element_bytes: int) -> float:
+        """Bytes of weights in use, rows in and rows out, each once, over all layers."""
+        size = ACTIVATION_BYTES if self.projection.stays_plain else element_bytes
+        inputs, outputs = self.projection.inputs, self.projection.outputs
+        rows_in = self.useful_rows * inputs * size
+        rows_out = self.useful_rows * outputs * ACTIVATION_BYTES
+        return float(self.calls * (inputs * outputs * self.groups * size + rows_in + rows_out))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

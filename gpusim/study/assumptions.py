@@ -4,13 +4,14 @@ from gpusim.spec.attention import BYTES
 from gpusim.study.replica import Replica
 
 
-def assumptions(replica: Replica) -> tuple[str, ...]:
-    """One line each, for this model, data types and number of GPUs."""
+def assumptions(replica: Replica, overhead_us: float) -> tuple[str, ...]:
+    """One line each, for this model, data types, number of GPUs and stated overhead."""
     model, tp = replica.model, replica.tensor_parallel
     found = [
         "kernels run one after another, as in a CUDA-graph replay, with their weights cold in L2",
         "norms, rotary embeddings, activations, embedding and greedy sampling take the time of"
         " their bytes, launched as vLLM does",
+        f"the framework takes {overhead_us:g} us a step outside kernels, as stated",
         "attention in every layer takes what one call of it takes, the framework's part included",
     ]
     if any(layer.experts for layer in model.layers):

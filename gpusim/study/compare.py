@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
-from gpusim.spec.load import load_gpu, load_workload
+from gpusim.spec.load import load_gpu
+from gpusim.spec.load_model import load_any_workload
+from gpusim.spec.model_workload import AnyWorkload, ModelWorkload
 from gpusim.spec.validate import validate
 from gpusim.spec.workload import Workload
 from gpusim.study.files import load_files, mistakes_in
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def compare(
-    problem: Workload | Attention | str | Path,
+    problem: AnyWorkload | Attention | str | Path,
     gpus: Sequence[Gpu | str | Path] = (),
     schedules: Sequence[str | Mapping[str, Any]] = (),
     baseline: str | None = None,
@@ -55,7 +57,7 @@ def compare(
         engine=engine,
     )
     rows = [entry.as_row() for entry in found.entries]
-    frame = json_normalize(rows).drop(columns="launches")
+    frame = json_normalize(rows).drop(columns=["launches", "assumptions"], errors="ignore")
     shares = [name for name in frame.columns if name.startswith("breakdown.")]
     return frame.fillna(dict.fromkeys(shares, 0.0))
 
@@ -82,17 +84,19 @@ def compare_files(
             )
         total.entries.extend(found.entries)
         total.skipped.extend(found.skipped)
+        total.notes.extend(found.notes)
     return total
 
 
 def _workload(
-    problem: Workload | Attention | str | Path, l2: str | None, load: str | float | None
-) -> Workload:
+    problem: AnyWorkload | Attention | str | Path, l2: str | None, load: str | float | None
+) -> AnyWorkload:
     """The problem as a workload, with another state of the machine if one is given."""
     if isinstance(problem, Attention):
         problem = Workload(name="attention", attention=problem)
-    elif not isinstance(problem, Workload):
-        problem = load_workload(problem)
+    elif not isinstance(problem, (Workload, ModelWorkload)):
+        problem = load_any_workload(problem)
     state = {key: value for key, value in (("l2", l2), ("load", load)) if value is not None}
-    fields = {key: getattr(problem, key) for key in Workload.model_fields}
-    return validate(Workload, fields | state, "compare")
+    kind = type(problem)
+    fields = {key: getattr(problem, key) for key in kind.model_fields}
+    return validate(kind, fields | state, "compare")

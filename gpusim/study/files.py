@@ -6,8 +6,9 @@ from pathlib import Path
 
 from gpusim.errors import SpecError
 from gpusim.schedules.catalogue import check_choice
-from gpusim.spec.load import load_gpu, load_workload
-from gpusim.spec.workload import Workload
+from gpusim.spec.load import load_gpu
+from gpusim.spec.load_model import load_any_workload
+from gpusim.spec.model_workload import AnyWorkload
 from gpusim.study.predict import Run, choices_of, joined, simulate_workload
 
 
@@ -36,7 +37,7 @@ def simulate_files(
 
 def load_files(
     files: Sequence[str | Path], *, gpus: Sequence[str], schedules: Sequence[str]
-) -> Iterator[tuple[str | Path, Workload]]:
+) -> Iterator[tuple[str | Path, AnyWorkload]]:
     """Load file after file, with those GPUs if any, and check the names of GPUs and schedules.
 
     Raises:
@@ -45,7 +46,7 @@ def load_files(
     for name in gpus:
         load_gpu(name)
     for file in dict.fromkeys(files):
-        workload = load_workload(file)
+        workload = load_any_workload(file)
         for name in schedules:
             if name not in {choice.name for choice in workload.schedules}:
                 check_choice(name, {}, where="--schedule")

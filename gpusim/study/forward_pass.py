@@ -10,11 +10,13 @@ from typing import Any
 
 from gpusim.launch_result import LaunchResult
 from gpusim.result import ModelStep, Result
+from gpusim.schedules.decoder import Product
 from gpusim.spec.attention import BYTES, DType, Sequence
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu
 from gpusim.spec.load_model import load_model
 from gpusim.spec.model import PLAIN_BYTES, Model
+from gpusim.spec.projection import Projection
 from gpusim.study.assumptions import assumptions
 from gpusim.study.replica import Replica, not_a_kernel
 from gpusim.units import PJ, US_PER_S
@@ -91,7 +93,8 @@ def replica_step(replica: Replica, sequences: tuple[Sequence, ...], overhead_us:
     ]
     if overhead_us:
         launches.append(not_a_kernel("framework", overhead_us, operator="framework"))
-    return _result(replica, sequences, attended, tuple(launches))
+    step = _model_step(replica, sequences, attended, overhead_us)
+    return _result(replica, sequences, step, attended[0][0], tuple(launches))
 
 
 def _attention_launches(
@@ -119,17 +122,17 @@ def _attention_launches(
 def _result(
     replica: Replica,
     sequences: tuple[Sequence, ...],
-    attended: list[tuple[Result, int]],
+    step: ModelStep,
+    first: Result,
     launches: tuple[LaunchResult, ...],
 ) -> Result:
+    """The launches added up; what one window's attention is called holds for all."""
     parts = dict.fromkeys(OPERATORS, 0.0)
     for la in launches:
         parts[la.operator] += la.total_us
     time_us = sum(parts.values())
     shares = {name: us / time_us for name, us in parts.items() if us}
-    step = _model_step(replica, sequences, attended)
-    flop, weights = _products(replica, sequences)
-    first = attended[0][0]
+    flop, moved = _beside_attention(replica, sequences)
     result = Result(
         workload="",
         gpu=replica.gpu.name,
@@ -139,7 +142,7 @@ def _result(
         bound=max(parts, key=lambda name: parts[name]),
         breakdown=dict(sorted(shares.items(), key=lambda item: (-item[1], item[0]))),
         useful_flop=step.attention_flop + flop,
-        compulsory_bytes=step.attention_bytes + weights,
+        compulsory_bytes=step.attention_bytes + moved,
         footprint_bytes=step.weight_bytes + step.kv_bytes,
         energy_j=0.0,
         launches=launches,
@@ -151,7 +154,10 @@ def _result(
 
 
 def _model_step(
-    replica: Replica, sequences: tuple[Sequence, ...], attended: list[tuple[Result, int]]
+    replica: Replica,
+    sequences: tuple[Sequence, ...],
+    attended: list[tuple[Result, int]],
+    overhead_us: float,
 ) -> ModelStep:
     model, tp = replica.model, replica.tensor_parallel
     return ModelStep(
@@ -163,21 +169,29 @@ def _model_step(
         kv_bytes=sum(s.count * model.kv_bytes(s.kv_len, replica.cache_dtype, tp) for s in sequences),
         attention_flop=sum(layers * result.useful_flop for result, layers in attended),
         attention_bytes=sum(layers * result.compulsory_bytes for result, layers in attended),
-        assumptions=assumptions(replica),
+        assumptions=assumptions(replica, overhead_us),
     )
 
 
-def _products(replica: Replica, sequences: tuple[Sequence, ...]) -> tuple[float, float]:
-    """Useful FLOP of all products of the step on one GPU, and bytes of the weights that they use."""
+def _beside_attention(
+    replica: Replica, sequences: tuple[Sequence, ...]
+) -> tuple[float, float]:
+    """Useful FLOP of all products on one GPU, and compulsory bytes of all but attention."""
     tokens = sum(s.count * s.q_len for s in sequences)
     context = sum(s.count * s.kv_len for s in sequences)
-    batch = sum(s.count for s in sequences)
+    rows = sum(s.count for s in sequences)
+    head = Projection(
+        name="lm_head",
+        inputs=replica.model.hidden_size,
+        outputs=replica.model.vocab_per_gpu(replica.tensor_parallel),
+    )
+    last = Product(projection=head, rows=rows, calls=1, useful_rows=rows)
     products = list(replica.decoder.products(tokens, context))
+    flop = sum(p.useful_flop for p in (*products, last))
     size = BYTES[replica.weight_dtype]
-    head = replica.model.vocab_per_gpu(replica.tensor_parallel) * replica.model.hidden_size
-    flop = sum(p.useful_flop for p in products) + 2.0 * batch * head
-    weights = sum(p.weight_bytes(size) for p in products) + float(PLAIN_BYTES * head)
-    return flop, weights
+    moved = sum(p.compulsory_bytes(size) for p in products) + last.compulsory_bytes(PLAIN_BYTES)
+    passes = replica.decoder.passes(tokens)
+    return flop, moved + sum(p.calls * (p.read_bytes + p.write_bytes) for p in passes)
 
 
 def _energy_j(result: Result, gpu: Gpu) -> float:

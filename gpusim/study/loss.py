@@ -6,7 +6,7 @@ combine as a whole is another.
 
 from collections import defaultdict
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpusim.launch_result import LaunchResult
 from gpusim.result import Result
@@ -64,13 +64,13 @@ def times(result: Result) -> dict[str, float]:
     """
     found: dict[str, float] = defaultdict(float)
     for launch in result.launches:
-        if launch.name == COMBINE:
-            found[COMBINE] += launch.gap_us + launch.time_us
+        if is_combine(launch):
+            found[COMBINE] += launch.total_us
             continue
-        found["launch"] += launch.gap_us
+        found["launch"] += launch.calls * launch.gap_us
         filled = 1 - launch.breakdown.get("unfilled", 0.0)
         for cause, part in launch.breakdown.items():
-            us = part * launch.time_us
+            us = part * launch.calls * launch.time_us
             if cause in MEMORY:
                 found["unfilled"] -= us / filled - us
                 us /= filled
@@ -80,19 +80,46 @@ def times(result: Result) -> dict[str, float]:
 
 def main_launch(result: Result, cause: str) -> LaunchResult:
     """The launch that spends most time on a cause; a combine is a reason of its own."""
-    launches = [la for la in result.launches if la.name != COMBINE]
-    return max(launches, key=lambda la: la.time_us * la.breakdown.get(cause, 0.0))
+    launches = [la for la in result.launches if not is_combine(la)]
+    return max(launches, key=lambda la: la.calls * la.time_us * la.breakdown.get(cause, 0.0))
+
+
+def is_combine(launch: LaunchResult) -> bool:
+    """Whether a launch merges partial results; of a model's it may tell the layers it is of."""
+    return launch.name.partition(" ")[0] == COMBINE
 
 
 def share(result: Result, causes: Collection[str]) -> float:
     """Share of a call that these causes take."""
-    return sum(result.breakdown.get(cause, 0.0) for cause in causes)
+    return sum(
+        la.breakdown.get(cause, 0.0) * la.calls * la.time_us
+        for la in result.launches
+        for cause in causes
+    ) / result.time_us
+
+
+def busy_us(result: Result, pipe: str) -> float:
+    """Time for which a pipe is busy."""
+    return sum(la.calls * la.time_us * la.pipe_utilisation.get(pipe, 0.0) for la in result.launches)
 
 
 def _more_work(result: Result, best: Result) -> bool:
     """Whether a pipe is busy for notably longer than in the best."""
     mine, theirs = (
-        {p: sum(la.time_us * la.pipe_utilisation.get(p, 0.0) for la in r.launches) for p in PIPES}
-        for r in (result, best)
+        {p: busy_us(r, p) for p in PIPES} for r in (result, best)
     )
     return any(mine[pipe] > 1.1 * theirs[pipe] for pipe in PIPES)
+
+
+def attention_part(result: Result) -> Result:
+    """The attention of a model's step, as if it were all."""
+    assert result.step is not None
+    launches = tuple(la for la in result.launches if la.operator == "attention")
+    return replace(
+        result,
+        launches=launches,
+        time_us=sum(la.total_us for la in launches),
+        useful_flop=result.step.attention_flop,
+        compulsory_bytes=result.step.attention_bytes,
+        step=None,
+    )

@@ -8,7 +8,9 @@ from gpusim.result import Result
 from gpusim.schedules.catalogue import SCHEDULES, check_choice
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu
-from gpusim.spec.workload import ScheduleChoice, Workload
+from gpusim.spec.model_workload import AnyWorkload, ModelWorkload
+from gpusim.spec.workload import ScheduleChoice
+from gpusim.study.forward_pass import forward_pass
 from gpusim.study.simulate import simulate
 from gpusim.units import GB
 
@@ -24,7 +26,7 @@ class Run:
     notes: list[str]
 
 
-def simulate_workload(workload: Workload, *, engine: str = "sim") -> Run:
+def simulate_workload(workload: AnyWorkload, *, engine: str = "sim") -> Run:
     """Predict every GPU and schedule of a workload, GPU by GPU.
 
     If it names no GPUs, `DEFAULT_GPUS` run; if it names no schedules, all that can take it.
@@ -43,7 +45,7 @@ def simulate_workload(workload: Workload, *, engine: str = "sim") -> Run:
 
 
 def predict(
-    workload: Workload,
+    workload: AnyWorkload,
     gpu: Gpu,
     choices: Sequence[ScheduleChoice],
     *,
@@ -58,16 +60,7 @@ def predict(
     run = Run(results=[], skipped=[], notes=[])
     for choice in choices:
         try:
-            result = simulate(
-                workload.attention,
-                gpu,
-                choice.name,
-                engine,
-                l2=workload.l2,
-                load=workload.load,
-                workload=workload.name,
-                **choice.options,
-            )
+            result = _result(workload, gpu, choice, engine)
         except SpecError as error:
             if strict:
                 raise
@@ -79,12 +72,27 @@ def predict(
     return run
 
 
+def _result(workload: AnyWorkload, gpu: Gpu, choice: ScheduleChoice, engine: str) -> Result:
+    state = {"l2": workload.l2, "load": workload.load, "workload": workload.name}
+    options = state | choice.options
+    if isinstance(workload, ModelWorkload):
+        model, sequences = workload.model, workload.sequences
+        return forward_pass(
+            model, sequences, gpu, choice.name, engine=engine, **workload.parts(), **options
+        )
+    return simulate(workload.attention, gpu, choice.name, engine, **options)
+
+
 def _notes(result: Result, gpu: Gpu) -> list[str]:
     """What a reader of the result should know."""
-    if result.footprint_bytes <= gpu.hbm.capacity_gb * GB:
-        return []
-    need = f"{result.footprint_bytes / GB:.0f} GB, it has {gpu.hbm.capacity_gb:.0f}"
-    return [f"{gpu.name}, {result.label}: needs {need}; the time is as if it fitted"]
+    step, notes = result.step, []
+    if result.footprint_bytes > gpu.hbm.capacity_gb * GB:
+        what = "" if step is None else " for weights and KV cache"
+        need = f"{result.footprint_bytes / GB:.0f} GB{what}, it has {gpu.hbm.capacity_gb:.0f}"
+        notes = [f"{gpu.name}, {result.label}: needs {need}; the time is as if it fitted"]
+    if step is not None:
+        notes += [f"{result.workload} assumes: {line}" for line in step.assumptions]
+    return notes
 
 
 def check_choices(choices: Sequence[ScheduleChoice]) -> None:
@@ -93,7 +101,7 @@ def check_choices(choices: Sequence[ScheduleChoice]) -> None:
         check_choice(choice.name, choice.options, where=f"schedules[{i}]")
 
 
-def choices_of(workload: Workload, name: str) -> list[ScheduleChoice]:
+def choices_of(workload: AnyWorkload, name: str) -> list[ScheduleChoice]:
     """What a workload says of a schedule, with its options; else the schedule as it is."""
     named = [choice for choice in workload.schedules if choice.name == name]
     return named or [ScheduleChoice(name=name)]
@@ -121,5 +129,5 @@ def joined(runs: Iterable[Run]) -> Run:
     for run in runs:
         total.results.extend(run.results)
         total.skipped.extend(run.skipped)
-        total.notes.extend(run.notes)
+        total.notes.extend(note for note in run.notes if note not in total.notes)
     return total

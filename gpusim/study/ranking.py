@@ -1,7 +1,7 @@
 """Schedules ranked on a workload, GPU by GPU, with the reason for each loss."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gpusim.errors import SpecError, excerpt, nearest
@@ -9,7 +9,8 @@ from gpusim.result import Result
 from gpusim.schedules.catalogue import SCHEDULES
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.validate import validate
-from gpusim.spec.workload import ScheduleChoice, Workload
+from gpusim.spec.model_workload import AnyWorkload
+from gpusim.spec.workload import ScheduleChoice
 from gpusim.study.predict import (
     DEFAULT_GPUS,
     Run,
@@ -53,14 +54,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Entries by workload, GPU and rank, and why some schedules were left out."""
+    """Entries by workload, GPU and rank, why some schedules were left out, and what to know."""
 
     entries: list[Entry]
     skipped: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 def compare_workload(
-    workload: Workload,
+    workload: AnyWorkload,
     *,
     gpus: Sequence[Gpu] = (),
     schedules: Sequence[str | Mapping[str, Any]] = (),
@@ -82,6 +84,7 @@ def compare_workload(
     for gpu in gpus or load_gpus(workload.gpus or DEFAULT_GPUS):
         run = predict(workload, gpu, choices, engine=engine)
         found.skipped.extend(run.skipped)
+        found.notes.extend(note for note in run.notes if note not in found.notes)
         found.entries.extend(_ranked(run, gpu, baseline))
     if not found.entries:
         raise nothing_runs(found.skipped)
@@ -89,7 +92,7 @@ def compare_workload(
 
 
 def _choices(
-    workload: Workload, schedules: Sequence[str | Mapping[str, Any]]
+    workload: AnyWorkload, schedules: Sequence[str | Mapping[str, Any]]
 ) -> tuple[ScheduleChoice, ...]:
     """The workload's choices and every other schedule, or those of them that are asked for."""
     if not schedules:

@@ -11,6 +11,8 @@ from gpusim.study.loss import (
     LATENCY,
     PIPES,
     Loss,
+    attention_part,
+    busy_us,
     greatest_loss,
     main_launch,
     share,
@@ -32,6 +34,8 @@ def why(result: Result, best: Result) -> str:
         return ""
     if result.time_us <= best.time_us * (1 + SAME):
         return "as fast as the best"
+    if result.step is not None:  # only their attention differs
+        return why(attention_part(result), attention_part(best))
     loss = greatest_loss(result, best)
     return f"{_EVIDENCE.get(loss.reason, _waiting)(loss)}; {_part(loss.part)}"
 
@@ -63,13 +67,13 @@ def _combine(loss: Loss) -> str:
 
 
 def _launches(loss: Loss) -> str:
-    mine, theirs = (sum(la.gap_us > 0 for la in result.launches) for result in loss.both)
+    mine, theirs = (sum(la.calls for la in r.launches if la.gap_us > 0) for r in loss.both)
     return f"launches: {mine} gaps, best {theirs}"
 
 
 def _pipes(loss: Loss) -> str:
     """Matrix FLOP, if they explain half of the loss; else the pipe that grew most."""
-    issued = [sum(la.issued_flop for la in r.launches) for r in loss.both]
+    issued = [r.total("issued_flop") for r in loss.both]
     if loss.explained_by(*issued):
         useful = issued[0] / loss.result.useful_flop
         name = "padding" if useful > MORE else "work"
@@ -84,8 +88,7 @@ def _pipes(loss: Loss) -> str:
 
 def _busy(result: Result, pipe: str) -> float:
     """Use of a pipe, over the time of all launches."""
-    used = sum(la.pipe_utilisation.get(pipe, 0.0) * la.time_us for la in result.launches)
-    return used / sum(la.time_us for la in result.launches)
+    return busy_us(result, pipe) / result.total("time_us")
 
 
 def _hbm(loss: Loss) -> str:
@@ -102,7 +105,7 @@ def _hbm(loss: Loss) -> str:
 
 
 def _l2(loss: Loss) -> str:
-    mine, theirs = (sum(la.l2_to_sm_bytes for la in r.launches) / 1e9 for r in loss.both)
+    mine, theirs = (r.total("l2_to_sm_bytes") / 1e9 for r in loss.both)
     full = share(loss.result, ("l2",))
     moved = f"{mine:.3g} GB to the SMs, best {theirs:.3g}"
     return f"l2: a full pipe for {full:.0%} of the time, {moved}"
