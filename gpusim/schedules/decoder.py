@@ -140,9 +140,7 @@ class Decoder:
             for name, width in widths.items():
                 if width:
                     size = unit * width
-                    yield Pass(
-                        name=f"{name}_norm", read_bytes=size, write_bytes=size, calls=calls
-                    )
+                    yield Pass(name=f"{name}_norm", read_bytes=size, write_bytes=size, calls=calls)
         size = unit * rotated
         yield Pass(name="rotary_embedding", read_bytes=size, write_bytes=size, calls=calls)
         if self._input_bytes < ACTIVATION_BYTES:

@@ -77,6 +77,11 @@ class Model(Frozen):
         """Decoder layers."""
         return sum(layer.count for layer in self.layers)
 
+    @property
+    def has_experts(self) -> bool:
+        """Whether any layer routes its tokens to experts."""
+        return any(layer.experts for layer in self.layers)
+
     @cached_property
     def windows(self) -> dict[int | None, int]:
         """Layers by window; None: those that see everything."""

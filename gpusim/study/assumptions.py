@@ -14,7 +14,7 @@ def assumptions(replica: Replica, overhead_us: float) -> tuple[str, ...]:
         f"the framework takes {overhead_us:g} us a step outside kernels, as stated",
         "attention in every layer takes what one call of it takes, the framework's part included",
     ]
-    if any(layer.experts for layer in model.layers):
+    if model.has_experts:
         found.append(
             "experts are used equally often: E(1 - (1 - k/E)^tokens) of E are read, with equal"
             " shares of the tokens, by a product like cuBLAS' dense ones"

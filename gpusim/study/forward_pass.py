@@ -18,7 +18,7 @@ from gpusim.spec.load_model import load_model
 from gpusim.spec.model import PLAIN_BYTES, Model
 from gpusim.spec.projection import Projection
 from gpusim.study.assumptions import assumptions
-from gpusim.study.replica import Replica, not_a_kernel
+from gpusim.study.replica import Launches, Replica, not_a_kernel
 from gpusim.units import PJ, US_PER_S
 
 OPERATORS = ("attention", "gemm", "norms", "all_reduce", "head", "framework")
@@ -84,12 +84,13 @@ def replica_step(replica: Replica, sequences: tuple[Sequence, ...], overhead_us:
     """One step of a replica; arguments and errors as of `forward_pass`."""
     tokens = sum(s.count * s.q_len for s in sequences)
     context = sum(s.count * s.kv_len for s in sequences)
-    batch = sum(s.count for s in sequences)
-    attended = replica.attention(sequences)
+    rows = sum(s.count for s in sequences)
+    attention, attended = attention_launches(replica, sequences)
     launches = [
-        *_attention_launches(replica, attended, tokens),
+        *attention,
         *replica.layers(tokens, context),
-        *replica.ends(tokens, batch),
+        *replica.embedding(tokens),
+        *replica.head(rows),
     ]
     if overhead_us:
         launches.append(not_a_kernel("framework", overhead_us, operator="framework"))
@@ -97,16 +98,20 @@ def replica_step(replica: Replica, sequences: tuple[Sequence, ...], overhead_us:
     return _result(replica, sequences, step, attended[0][0], tuple(launches))
 
 
-def _attention_launches(
-    replica: Replica, attended: list[tuple[Result, int]], tokens: int
-) -> list[LaunchResult]:
-    """Kernels of attention, each window's by themselves; the cache is written once a layer.
+def attention_launches(
+    replica: Replica, sequences: tuple[Sequence, ...]
+) -> tuple[Launches, list[tuple[Result, int]]]:
+    """Kernels of attention, each window's by themselves; and its results.
 
-    A schedule that brings the framework's cache write keeps it, unless the cache is a latent one,
-    whose write is counted with the layer.
+    The cache is written once a layer. A schedule that brings the framework's cache write keeps it,
+    unless the cache is a latent one, whose write is counted with the layer.
+
+    Raises:
+        SpecError: as `Replica.attention`.
     """
-    found: list[LaunchResult] = []
+    attended = replica.attention(sequences)
     latent = replica.model.mla is not None
+    found: list[LaunchResult] = []
     for (result, layers), window in zip(attended, replica.model.windows, strict=True):
         label = f" (window {window})" if window and len(attended) > 1 else ""
         found += [
@@ -115,8 +120,8 @@ def _attention_launches(
             if not (latent and la.name == "cache_write")
         ]
     if not latent and not any(la.name.startswith("cache_write") for la in found):
-        found += replica.cache_write(tokens)
-    return found
+        found += replica.cache_write(sum(s.count * s.q_len for s in sequences))
+    return tuple(found), attended
 
 
 def _result(
@@ -166,16 +171,16 @@ def _model_step(
         weight_dtype=replica.weight_dtype,
         kv_dtype=replica.cache_dtype,
         weight_bytes=model.weight_bytes(replica.weight_dtype, tp),
-        kv_bytes=sum(s.count * model.kv_bytes(s.kv_len, replica.cache_dtype, tp) for s in sequences),
+        kv_bytes=sum(
+            s.count * model.kv_bytes(s.kv_len, replica.cache_dtype, tp) for s in sequences
+        ),
         attention_flop=sum(layers * result.useful_flop for result, layers in attended),
         attention_bytes=sum(layers * result.compulsory_bytes for result, layers in attended),
         assumptions=assumptions(replica, overhead_us),
     )
 
 
-def _beside_attention(
-    replica: Replica, sequences: tuple[Sequence, ...]
-) -> tuple[float, float]:
+def _beside_attention(replica: Replica, sequences: tuple[Sequence, ...]) -> tuple[float, float]:
     """Useful FLOP of all products on one GPU, and compulsory bytes of all but attention."""
     tokens = sum(s.count * s.q_len for s in sequences)
     context = sum(s.count * s.kv_len for s in sequences)

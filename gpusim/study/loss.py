@@ -91,11 +91,14 @@ def is_combine(launch: LaunchResult) -> bool:
 
 def share(result: Result, causes: Collection[str]) -> float:
     """Share of a call that these causes take."""
-    return sum(
-        la.breakdown.get(cause, 0.0) * la.calls * la.time_us
-        for la in result.launches
-        for cause in causes
-    ) / result.time_us
+    return (
+        sum(
+            la.breakdown.get(cause, 0.0) * la.calls * la.time_us
+            for la in result.launches
+            for cause in causes
+        )
+        / result.time_us
+    )
 
 
 def busy_us(result: Result, pipe: str) -> float:
@@ -105,9 +108,7 @@ def busy_us(result: Result, pipe: str) -> float:
 
 def _more_work(result: Result, best: Result) -> bool:
     """Whether a pipe is busy for notably longer than in the best."""
-    mine, theirs = (
-        {p: busy_us(r, p) for p in PIPES} for r in (result, best)
-    )
+    mine, theirs = ({p: busy_us(r, p) for p in PIPES} for r in (result, best))
     return any(mine[pipe] > 1.1 * theirs[pipe] for pipe in PIPES)
 
 

@@ -52,6 +52,10 @@ class Replica:
         check_engine(self.engine)
         check_conditions(self.l2, self.load)
         self.model.check_parallel(self.tensor_parallel)
+        try:
+            all_reduce_us(self.gpu, 1.0, self.tensor_parallel)
+        except SpecError as error:
+            raise SpecError(f"tensor_parallel: {error}") from error
         tensor = self.gpu.tensor
         known = tensor.mma_sync_flop_per_clock.keys() | tensor.wgmma_flop_per_clock.keys()
         for name in ("weight_dtype", "kv_dtype"):
@@ -142,28 +146,38 @@ class Replica:
         size = tokens * self.model.hidden_size * ACTIVATION_BYTES
         return *found, *self.exchanged("all_reduce", size, 2 * self.model.num_layers)
 
-    def ends(self, tokens: int, rows: int) -> Launches:
-        """Embedding of the tokens, head and sampling of the last token of `rows` sequences."""
+    def embedding(self, tokens: int) -> Launches:
+        """A row of each token; with several GPUs each holds a part of the vocabulary."""
+        size = tokens * self.model.hidden_size * ACTIVATION_BYTES
+        copy = copy_launch("embedding", read_bytes=size, write_bytes=size)
+        return (
+            *self._labelled([copy], 1, "head"),
+            *self.exchanged("all_reduce_embedding", size, 1),
+        )
+
+    def head(self, rows: int) -> Launches:
+        """Logits and greedy sampling of the last token of so many sequences."""
         model, tp = self.model, self.tensor_parallel
-        size = tokens * model.hidden_size * ACTIVATION_BYTES
         vocab = model.vocab_per_gpu(tp)
         logits = rows * vocab * tp * ACTIVATION_BYTES
         read = rows * vocab * tp * LOGIT_BYTES
         copies = [
-            copy_launch("embedding", read_bytes=size, write_bytes=size),
             copy_launch("convert_logits", read_bytes=logits, write_bytes=read),
             copy_launch("sample", read_bytes=read, write_bytes=rows * LOGIT_BYTES),
         ]
         head = predict_gemm(
-            self.gpu, rows, vocab, model.hidden_size,
-            dtype=self.dtype, engine=self.engine, load=self.load,
-        )  # fmt: skip
+            self.gpu,
+            rows,
+            vocab,
+            model.hidden_size,
+            dtype=self.dtype,
+            engine=self.engine,
+            load=self.load,
+        )
         return (
-            *self._labelled(copies[:1], 1, "head"),
-            *self.exchanged("all_reduce_embedding", size, 1),
             *(replace(la, name=_joined("lm_head", la.name), operator="head") for la in head),
             *self.exchanged("gather_logits", logits / 2, 1),
-            *self._labelled(copies[1:], 1, "head"),
+            *self._labelled(copies, 1, "head"),
         )
 
     def exchanged(self, name: str, size: float, calls: int) -> Launches:

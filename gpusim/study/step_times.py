@@ -1,0 +1,208 @@
+"""Time of any step of a serving replica, from forward passes on a grid."""
+
+from gpusim.spec.attention import MAX_TOKENS, DType, Sequence
+from gpusim.spec.gpu import Gpu
+from gpusim.spec.model import Model
+from gpusim.study.forward_pass import attention_launches
+from gpusim.study.log_grid import LogGrid, spaced
+from gpusim.study.replica import Launches, Replica
+from gpusim.units import round_up
+
+#: The decode beside which a chunk of a prompt, or that beside which decodes, are looked at alone.
+_TINY = Sequence(q_len=2, kv_len=2)
+
+
+#: Up to so many tokens the layers' time is smooth: products read their weights, whatever the rows.
+FEW_TOKENS = 64
+#: Shorter decodes take as long as decodes of so many cached tokens.
+LEAST_CONTEXT = 16
+
+
+class StepTimes:
+    """Step times of a model on a GPU, interpolated between predictions made once.
+
+    A step is the layers for its new tokens, the head for its sequences, and attention:
+
+        decodes alone            by batch and mean context
+        a chunk of a prompt      by its tokens P and mean context of a query, K - P/2
+        both in one call         the sum of both, the decodes as the schedule takes them beside a
+                                 chunk, times what overlaps; that is looked at on a coarser grid
+
+    All decodes have their mean context. Only tensors' shapes count, so that the same object serves
+    any traffic. Interpolated and direct predictions differ by a few per cent
+    (`tests/test_step_times.py`); beyond the grid its last two points go on.
+    """
+
+    def __init__(  # noqa: PLR0913 - named options, each with a default
+        self,
+        model: Model,
+        gpu: Gpu,
+        schedule: str,
+        *,
+        tensor_parallel: int = 1,
+        weight_dtype: DType = "bf16",
+        kv_dtype: DType | None = None,
+        page_size: int | None = None,
+        overhead_us: float = 0.0,
+        engine: str = "analytic",
+        load: str | float = "steady",
+        max_tokens: int = 8192,
+        max_batch: int = 512,
+        max_context: int = 131072,
+    ) -> None:
+        """Predict the grid.
+
+        Args:
+            model: shapes.
+            gpu: a profile.
+            schedule: of attention.
+            tensor_parallel: GPUs that share the model.
+            weight_dtype: of the projections.
+            kv_dtype: of the KV cache; default: 16 bit.
+            page_size: of the KV cache; default: the schedule's.
+            overhead_us: time of a step outside kernels.
+            engine: 'analytic' or 'sim'.
+            load: 'benchmark', 'steady' or seconds of continuous load.
+            max_tokens: new tokens of a step up to which the grid reaches.
+            max_batch: sequences of a step up to which it reaches.
+            max_context: cached tokens of a sequence up to which it reaches.
+
+        Raises:
+            SpecError: as `gpusim.forward_pass`; also for a model that has no decode here (MLA).
+        """
+        self.overhead_us = overhead_us
+        self._replica = Replica(
+            model=model,
+            gpu=gpu,
+            schedule=schedule,
+            tensor_parallel=tensor_parallel,
+            weight_dtype=weight_dtype,
+            kv_dtype=kv_dtype,
+            page_size=page_size,
+            engine=engine,
+            load=load,
+        )
+        contexts = [kv for kv in spaced(max_context) if kv >= LEAST_CONTEXT]
+        self._decode = LogGrid(
+            [spaced(max_batch, 2), contexts],
+            lambda batch, kv: self._attention_us(_decodes(batch, kv)),
+        )
+        smooth = max_tokens if model.has_experts else FEW_TOKENS
+        self._smooth_tokens = smooth
+        self._tokens = LogGrid([spaced(smooth, 2)], self._predict_layers)
+        self._stairs: dict[int, float] = {}
+        self._rows = LogGrid([spaced(max_batch)], self._head_us)
+        self._chunk = _chunks(self, max_tokens, max_context)
+        self._beside = LogGrid(
+            [spaced(max_batch), contexts],
+            lambda batch, kv: self._attention_us(_decodes(batch, kv), _TINY),
+        )
+        self._overlap = LogGrid(
+            [
+                _coarse(1, max_batch),
+                _coarse(64, max_context),
+                _coarse(16, max_tokens),
+                [0.5, 2, 16, 256],
+            ],
+            self._overlap_of,
+            clamped=True,
+        )
+
+    def step_us(
+        self,
+        *,
+        decode_batch: int,
+        decode_kv_tokens: int,
+        prefill_tokens: int,
+        prefill_kv_tokens: int,
+    ) -> float:
+        """Time of one step in us.
+
+        Args:
+            decode_batch: sequences that bring one token each; may be 0.
+            decode_kv_tokens: their cached tokens in all, the new ones included.
+            prefill_tokens: new tokens of one chunk of a prompt; may be 0.
+            prefill_kv_tokens: its context, these tokens included.
+
+        Raises:
+            ValueError: if there is nothing to do.
+        """
+        batch, chunk = decode_batch, prefill_tokens
+        tokens, rows = batch + chunk, batch + (chunk > 0)
+        if tokens < 1:
+            raise ValueError("expected decodes or a chunk of a prompt, found neither")
+        context = max(1.0, decode_kv_tokens / batch) if batch else 0.0
+        mean = max(0.5, prefill_kv_tokens / chunk - 0.5) if chunk else 0.0
+        if not chunk:
+            attention = self._decode.at(batch, context)
+        elif not batch:
+            attention = self._chunk.at(chunk, mean)
+        else:
+            apart = self._beside.at(batch, context) + self._chunk.at(chunk, mean)
+            attention = apart * self._overlap.at(batch, context, chunk, mean)
+        return self.overhead_us + attention + self._layers_us(tokens) + self._rows.at(rows)
+
+    def _attention_us(self, *sequences: Sequence) -> float:
+        """Attention of all layers, the cache write included."""
+        return _total(attention_launches(self._replica, sequences)[0])
+
+    def _layers_us(self, tokens: int) -> float:
+        """All layers without attention, and the embedding.
+
+        Beyond a few tokens the times of dense products are stairs: a row more costs a tile more,
+        and the tile's other rows nothing. They are predicted at a stair's end, when first asked
+        about. Experts share the rows, so that there are no stairs.
+        """
+        if tokens <= self._smooth_tokens or self._replica.model.has_experts:
+            return self._tokens.at(tokens)
+        stair = round_up(tokens, 64 if tokens <= 512 else 128 if tokens <= 8192 else 512)
+        if stair not in self._stairs:
+            self._stairs[stair] = self._predict_layers(stair)
+        return self._stairs[stair]
+
+    def _predict_layers(self, tokens: int) -> float:
+        replica = self._replica
+        return _total((*replica.layers(tokens, tokens), *replica.embedding(tokens)))
+
+    def _head_us(self, rows: int) -> float:
+        return _total(self._replica.head(rows))
+
+    def _overlap_of(self, batch: int, kv: int, chunk: int, mean: float) -> float:
+        """Attention of decodes and a chunk in one call over the sum of both."""
+        prompt = _prompt(chunk, mean)
+        apart = self._beside.at(batch, kv) + self._chunk.at(chunk, prompt.kv_len / chunk - 0.5)
+        return self._attention_us(_decodes(batch, kv), prompt) / apart
+
+
+def _chunks(times: StepTimes, max_tokens: int, max_context: int) -> LogGrid:
+    """Chunks by tokens and by mean context over tokens, from prompts without a prefix on."""
+    means = [0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0]
+    while means[-1] < max_context / 8:
+        means.append(4 * means[-1])
+    most = 4 * max_context  # longer ones lie beyond every step that is asked about
+    return LogGrid(
+        [spaced(max_tokens), means],
+        lambda chunk, mean: times._attention_us(_prompt(chunk, mean, most)),
+    )
+
+
+def _prompt(chunk: int, mean: float, most: int = MAX_TOKENS) -> Sequence:
+    """A chunk whose queries see so many times its own length, on average."""
+    kv_len = min(round(chunk * (mean + 0.5)), most)
+    return Sequence(q_len=chunk, kv_len=max(chunk, kv_len))
+
+
+def _decodes(batch: int, kv: int) -> Sequence:
+    return Sequence(count=batch, q_len=1, kv_len=kv)
+
+
+def _coarse(first: int, most: int) -> list[int]:
+    """Numbers three octaves apart, and the most."""
+    points = [first]
+    while points[-1] * 8 < most:
+        points.append(points[-1] * 8)
+    return [*points, most] if most > points[-1] else points
+
+
+def _total(launches: Launches) -> float:
+    return sum(la.total_us for la in launches)
