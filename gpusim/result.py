@@ -101,7 +101,7 @@ class Result:
 
     def total(self, field: str) -> float:
         """Sum of a number of the launches over all their calls."""
-        return sum(la.calls * getattr(la, field) for la in self.launches)
+        return float(sum(la.calls * getattr(la, field) for la in self.launches))
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form: plain dicts, lists, numbers and strings."""

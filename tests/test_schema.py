@@ -148,6 +148,32 @@ def test_a_bad_value_of_a_workload_is_refused(change: dict[str, Any]) -> None:
     assert not accepts(file_schema("workload"), document | change)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model", 5),
+        ("model", {"hidden_size": 64}),
+        ("tensor_parallel", 0),
+        ("weight_dtype", "int4"),
+        ("overhead_us", -1),
+        ("sequences", []),
+        ("modle", "llama3_1_8b"),
+        ("attention", {"q_heads": 1, "kv_heads": 1, "head_dim": 64}),
+    ],
+)
+def test_a_bad_value_of_a_workload_of_a_model_is_refused(key: str, value: Any) -> None:
+    document = read_mapping(shipped("workloads")["llama3_8b_forward_decode"])
+    assert accepts(file_schema("workload"), document)
+    assert not accepts(file_schema("workload"), document | {key: value})
+
+
+@pytest.mark.parametrize("name", shipped("workloads/models"))
+def test_shapes_may_stand_in_the_workload(name: str) -> None:
+    document = read_mapping(shipped("workloads")["llama3_8b_forward_decode"])
+    shapes = read_mapping(shipped("workloads/models")[name])
+    assert accepts(file_schema("workload"), document | {"model": shapes})
+
+
 def test_the_state_of_the_machine_and_options_of_schedules_are_accepted() -> None:
     document = read_mapping(shipped("workloads")["llama3_8b_decode"])
     options = {"schedules": ["flash2", {"name": "flash2", "block_m": 64}]}

@@ -89,12 +89,12 @@ def _text_model(document: Mapping[str, Any]) -> Fields:
     if isinstance(inner, dict):
         kind, document, where = inner.get("model_type", kind), inner, "text_config."
     kind = _WRAPPED.get(str(kind), kind)
-    if kind not in _DEFAULTS:
+    if not isinstance(kind, str) or kind not in _DEFAULTS:
         known = ", ".join(_DEFAULTS)
         found = "none" if kind is None else excerpt(kind)
         hint = nearest(str(kind), _DEFAULTS)
         raise SpecError(f"{where}model_type: expected one of {known}, found {found}{hint}")
-    return Fields(kind=str(kind), given=document, defaults=_DEFAULTS[str(kind)], where=where)
+    return Fields(kind=kind, given=document, defaults=_DEFAULTS[kind], where=where)
 
 
 def _values(fields: Fields) -> dict[str, Any]:
@@ -108,8 +108,9 @@ def _values(fields: Fields) -> dict[str, Any]:
         "left_out": _left_out(fields),
         "layers": merged_layers(dense_or_experts(fields), layer_windows(fields)),
     }
-    special = _SPECIAL.get(fields.kind, lambda _: {})
-    return common | _heads(fields, hidden, heads) | special(fields)
+    special = _SPECIAL.get(fields.kind)
+    own = special(fields) if special else {}
+    return common | _heads(fields, hidden, heads) | own
 
 
 def _heads(fields: Fields, hidden: int, heads: int) -> dict[str, Any]:

@@ -57,5 +57,5 @@ class Layer(Frozen):
         """
         if not self.experts:
             return 0.0
-        unused = (1 - self.experts_per_token / self.experts) ** tokens
+        unused: float = (1 - self.experts_per_token / self.experts) ** tokens
         return self.experts * (1 - unused)

@@ -19,7 +19,7 @@ def _workload() -> dict[str, Any]:
     """A workload is of attention, or of a model."""
     attention, model = _attention_workload(), _model_workload()
     definitions = attention.pop("$defs") | model.pop("$defs")
-    return {"anyOf": [attention, model], "$defs": definitions}
+    return {"type": "object", "anyOf": [attention, model], "$defs": definitions}
 
 
 def _model_workload() -> dict[str, Any]:

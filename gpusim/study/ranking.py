@@ -8,8 +8,8 @@ from gpusim.errors import SpecError, excerpt, nearest
 from gpusim.result import Result
 from gpusim.schedules.catalogue import SCHEDULES
 from gpusim.spec.gpu import Gpu
-from gpusim.spec.validate import validate
 from gpusim.spec.model_workload import AnyWorkload
+from gpusim.spec.validate import validate
 from gpusim.spec.workload import ScheduleChoice
 from gpusim.study.predict import (
     DEFAULT_GPUS,

@@ -8,14 +8,12 @@ from gpusim.study.log_grid import LogGrid, spaced
 from gpusim.study.replica import Launches, Replica
 from gpusim.units import round_up
 
-#: The decode beside which a chunk of a prompt, or that beside which decodes, are looked at alone.
-_TINY = Sequence(q_len=2, kv_len=2)
-
-
 #: Up to so many tokens the layers' time is smooth: products read their weights, whatever the rows.
 FEW_TOKENS = 64
 #: Shorter decodes take as long as decodes of so many cached tokens.
 LEAST_CONTEXT = 16
+#: The smallest chunk of a prompt: beside it, decodes are looked at as any chunk has them.
+_TINY = Sequence(q_len=2, kv_len=2)
 
 
 class StepTimes:
