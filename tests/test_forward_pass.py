@@ -179,27 +179,32 @@ def test_overhead_is_added_as_stated() -> None:
     assert forward(overhead_us=500.0).time_us == pytest.approx(forward().time_us + 500)
 
 
+def _run_shipped(name: str, gpu: str, engine: str) -> Result:
+    workload = load_model_workload(name)
+    return gpusim.forward_pass(
+        workload.model,
+        workload.sequences,
+        gpu,
+        workload.schedules[0].name,
+        engine=engine,
+        **workload.parts(),
+    )
+
+
 @pytest.mark.parametrize("name", OF_MODELS)
 @pytest.mark.parametrize("gpu", shipped("hardware"))
-def test_a_shipped_workload_runs_on_every_gpu_with_both_engines_close(name: str, gpu: str) -> None:
-    workload = load_model_workload(name)
-    results = {
-        engine: gpusim.forward_pass(
-            workload.model,
-            workload.sequences,
-            gpu,
-            workload.schedules[0].name,
-            engine=engine,
-            **workload.parts(),
-        )
-        for engine in ENGINES
-    }
-    sim, analytic = results["sim"], results["analytic"]
-    assert sim.time_us == pytest.approx(analytic.time_us, rel=0.15)
-    for result in (sim, analytic):
-        assert sum(result.breakdown.values()) == pytest.approx(1)
-        assert result.hbm_bytes > 0
-        assert result.total("issued_flop") >= result.useful_flop * (1 - 1e-9)
+def test_a_shipped_workload_runs_on_every_gpu(name: str, gpu: str) -> None:
+    result = _run_shipped(name, gpu, "analytic")
+    assert sum(result.breakdown.values()) == pytest.approx(1)
+    assert result.hbm_bytes > 0
+    assert result.total("issued_flop") >= result.useful_flop * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("name", OF_MODELS)
+def test_both_engines_are_close(name: str) -> None:
+    sim, analytic = (_run_shipped(name, "a100_sxm_80gb", engine) for engine in ENGINES)
+    assert sim.time_us == pytest.approx(analytic.time_us, rel=0.05)
+    assert sim.hbm_bytes == pytest.approx(analytic.hbm_bytes)
 
 
 def test_what_a_step_holds_is_weights_and_cache() -> None:

@@ -16,9 +16,8 @@ from gpusim.study.step_times import StepTimes
 
 Step = tuple[int, int, int, int]
 
-#: Greatest median and 90th percentile of |interpolated / direct - 1| over random steps of each
-#: kind, found: decodes 0.5 and 4 %, chunks 1.0 and 5.5 %, both 2 and 6 %.
-MEDIAN, NINETIETH = 0.03, 0.10
+#: Limits on median and 90th percentile of |interpolated / direct - 1| over random steps of a kind.
+LIMITS = {"decode": (0.01, 0.05), "chunk": (0.01, 0.06), "both": (0.03, 0.09)}
 CONFIGURATIONS = {
     "llama3_1_8b": ("h100_sxm", "vllm_flash_attn_3", 1),
     "llama3_1_70b": ("a100_sxm_80gb", "vllm_flash_attn_2", 4),
@@ -110,10 +109,11 @@ def test_interpolated_steps_are_close_to_direct_ones(
 ) -> None:
     errors = sorted(
         abs(interpolated(times[name], step) / direct(name, step) - 1)
-        for step in steps(kind, 30, seed=7)
+        for step in steps(kind, 20, seed=7)
     )
-    assert median(errors) < MEDIAN
-    assert errors[26] < NINETIETH
+    most, most_90 = LIMITS[kind]
+    assert median(errors) < most
+    assert errors[17] < most_90
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
@@ -138,7 +138,7 @@ def test_overhead_is_part_of_every_step(times: dict[str, StepTimes]) -> None:
             load_gpu("l40s"),
             "flash2",
             overhead_us=overhead_us,
-            max_tokens=64,
+            max_chunk=64,
             max_batch=8,
             max_context=1024,
         )

@@ -18,7 +18,8 @@ from gpusim.spec.load_model import load_model
 from gpusim.spec.model import PLAIN_BYTES, Model
 from gpusim.spec.projection import Projection
 from gpusim.study.assumptions import assumptions
-from gpusim.study.replica import Launches, Replica, not_a_kernel
+from gpusim.study.replica import Replica
+from gpusim.study.step_parts import Launches, not_a_kernel
 from gpusim.units import PJ, US_PER_S
 
 OPERATORS = ("attention", "gemm", "norms", "all_reduce", "head", "framework")

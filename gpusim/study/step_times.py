@@ -5,11 +5,11 @@ from gpusim.spec.gpu import Gpu
 from gpusim.spec.model import Model
 from gpusim.study.forward_pass import attention_launches
 from gpusim.study.log_grid import LogGrid, spaced
-from gpusim.study.replica import Launches, Replica
-from gpusim.units import round_up
+from gpusim.study.replica import Replica
+from gpusim.study.step_parts import Launches
 
-#: Up to so many tokens the layers' time is smooth: products read their weights, whatever the rows.
-FEW_TOKENS = 64
+#: Below so many tokens of a step, how far apart the layers are predicted; and beyond all of them.
+_TOKEN_STEPS, _LAST_STEP = ((16, 1), (256, 16), (1024, 32), (4096, 64), (16384, 128)), 1024
 #: Shorter decodes take as long as decodes of so many cached tokens.
 LEAST_CONTEXT = 16
 #: The smallest chunk of a prompt: beside it, decodes are looked at as any chunk has them.
@@ -44,7 +44,7 @@ class StepTimes:
         overhead_us: float = 0.0,
         engine: str = "analytic",
         load: str | float = "steady",
-        max_tokens: int = 8192,
+        max_chunk: int = 8192,
         max_batch: int = 512,
         max_context: int = 131072,
     ) -> None:
@@ -61,7 +61,7 @@ class StepTimes:
             overhead_us: time of a step outside kernels.
             engine: 'analytic' or 'sim'.
             load: 'benchmark', 'steady' or seconds of continuous load.
-            max_tokens: new tokens of a step up to which the grid reaches.
+            max_chunk: tokens of a prompt's chunk up to which the grid reaches.
             max_batch: sequences of a step up to which it reaches.
             max_context: cached tokens of a sequence up to which it reaches.
 
@@ -85,12 +85,9 @@ class StepTimes:
             [spaced(max_batch, 2), contexts],
             lambda batch, kv: self._attention_us(_decodes(batch, kv)),
         )
-        smooth = max_tokens if model.has_experts else FEW_TOKENS
-        self._smooth_tokens = smooth
-        self._tokens = LogGrid([spaced(smooth, 2)], self._predict_layers)
-        self._stairs: dict[int, float] = {}
+        self._layers: dict[int, float] = {}
         self._rows = LogGrid([spaced(max_batch)], self._head_us)
-        self._chunk = _chunks(self, max_tokens, max_context)
+        self._chunk = _chunks(self, max_chunk, max_context)
         self._beside = LogGrid(
             [spaced(max_batch), contexts],
             lambda batch, kv: self._attention_us(_decodes(batch, kv), _TINY),
@@ -99,7 +96,7 @@ class StepTimes:
             [
                 _coarse(1, max_batch),
                 _coarse(64, max_context),
-                _coarse(16, max_tokens),
+                _coarse(16, max_chunk),
                 [0.5, 2, 16, 256],
             ],
             self._overlap_of,
@@ -147,16 +144,20 @@ class StepTimes:
     def _layers_us(self, tokens: int) -> float:
         """All layers without attention, and the embedding.
 
-        Beyond a few tokens the times of dense products are stairs: a row more costs a tile more,
-        and the tile's other rows nothing. They are predicted at a stair's end, when first asked
-        about. Experts share the rows, so that there are no stairs.
+        Products climb stairs, a tile more at a time, so that points lie close and in a straight
+        line. They are predicted when first asked about.
         """
-        if tokens <= self._smooth_tokens or self._replica.model.has_experts:
-            return self._tokens.at(tokens)
-        stair = round_up(tokens, 64 if tokens <= 512 else 128 if tokens <= 8192 else 512)
-        if stair not in self._stairs:
-            self._stairs[stair] = self._predict_layers(stair)
-        return self._stairs[stair]
+        apart = next((step for most, step in _TOKEN_STEPS if tokens < most), _LAST_STEP)
+        below = tokens - tokens % apart
+        if below == tokens:
+            return self._layers_at(tokens)
+        low, high = self._layers_at(below), self._layers_at(below + apart)
+        return low + (high - low) * (tokens - below) / apart
+
+    def _layers_at(self, tokens: int) -> float:
+        if tokens not in self._layers:
+            self._layers[tokens] = self._predict_layers(tokens)
+        return self._layers[tokens]
 
     def _predict_layers(self, tokens: int) -> float:
         replica = self._replica
@@ -172,14 +173,14 @@ class StepTimes:
         return self._attention_us(_decodes(batch, kv), prompt) / apart
 
 
-def _chunks(times: StepTimes, max_tokens: int, max_context: int) -> LogGrid:
+def _chunks(times: StepTimes, max_chunk: int, max_context: int) -> LogGrid:
     """Chunks by tokens and by mean context over tokens, from prompts without a prefix on."""
     means = [0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0]
     while means[-1] < max_context / 8:
         means.append(4 * means[-1])
     most = 4 * max_context  # longer ones lie beyond every step that is asked about
     return LogGrid(
-        [spaced(max_tokens), means],
+        [spaced(max_chunk), means],
         lambda chunk, mean: times._attention_us(_prompt(chunk, mean, most)),
     )
 
