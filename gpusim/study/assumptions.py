@@ -1,12 +1,12 @@
 """What a forward pass takes for granted: everything that no measurement of this project backs."""
 
 from gpusim.spec.attention import BYTES
-from gpusim.study.replica import Replica
+from gpusim.study.deployment import Deployment
 
 
-def assumptions(replica: Replica, overhead_us: float) -> tuple[str, ...]:
+def assumptions(deployment: Deployment, overhead_us: float) -> tuple[str, ...]:
     """One line each, for this model, data types, number of GPUs and stated overhead."""
-    model, tp = replica.model, replica.tensor_parallel
+    model, tp = deployment.model, deployment.tensor_parallel
     found = [
         "kernels run one after another, as in a CUDA-graph replay, with their weights cold in L2",
         "norms, rotary embeddings, activations, embedding and greedy sampling take the time of"
@@ -19,7 +19,7 @@ def assumptions(replica: Replica, overhead_us: float) -> tuple[str, ...]:
             "experts are used equally often: E(1 - (1 - k/E)^tokens) of E are read, with equal"
             " shares of the tokens, by a product like cuBLAS' dense ones"
         )
-    if BYTES[replica.weight_dtype] == 1:
+    if BYTES[deployment.weight_dtype] == 1:
         found.append(
             "activations are quantised by the kernels that make them; embeddings, head, norms and"
             " routers stay in 16 bit"

@@ -18,7 +18,7 @@ from gpusim.spec.load_model import load_model
 from gpusim.spec.model import PLAIN_BYTES, Model
 from gpusim.spec.projection import Projection
 from gpusim.study.assumptions import assumptions
-from gpusim.study.replica import Replica
+from gpusim.study.deployment import Deployment
 from gpusim.study.step_parts import Launches, not_a_kernel
 from gpusim.units import PJ, US_PER_S
 
@@ -64,7 +64,7 @@ def forward_pass(  # noqa: PLR0913 - named options, each with a default
         SpecError: for an unknown name or option, a model that cannot be shared among so many GPUs,
             or a problem that the schedule or the GPU cannot take.
     """
-    replica = Replica(
+    deployment = Deployment(
         model=load_model(model) if isinstance(model, str) else model,
         gpu=load_gpu(gpu) if isinstance(gpu, str) else gpu,
         schedule=schedule,
@@ -77,30 +77,32 @@ def forward_pass(  # noqa: PLR0913 - named options, each with a default
         l2=l2,
         load=load,
     )
-    step = replica_step(replica, tuple(sequences), overhead_us)
+    step = deployment_step(deployment, tuple(sequences), overhead_us)
     return replace(step, workload=workload)
 
 
-def replica_step(replica: Replica, sequences: tuple[Sequence, ...], overhead_us: float) -> Result:
-    """One step of a replica; arguments and errors as of `forward_pass`."""
+def deployment_step(
+    deployment: Deployment, sequences: tuple[Sequence, ...], overhead_us: float
+) -> Result:
+    """One step of a deployment; arguments and errors as of `forward_pass`."""
     tokens = sum(s.count * s.q_len for s in sequences)
     context = sum(s.count * s.kv_len for s in sequences)
     rows = sum(s.count for s in sequences)
-    attention, attended = attention_launches(replica, sequences)
+    attention, attended = attention_launches(deployment, sequences)
     launches = [
         *attention,
-        *replica.layers(tokens, context),
-        *replica.embedding(tokens),
-        *replica.head(rows),
+        *deployment.layers(tokens, context),
+        *deployment.embedding(tokens),
+        *deployment.head(rows),
     ]
     if overhead_us:
         launches.append(not_a_kernel("framework", overhead_us, operator="framework"))
-    step = _model_step(replica, sequences, attended, overhead_us)
-    return _result(replica, sequences, step, attended[0][0], tuple(launches))
+    step = _model_step(deployment, sequences, attended, overhead_us)
+    return _result(deployment, sequences, step, attended[0][0], tuple(launches))
 
 
 def attention_launches(
-    replica: Replica, sequences: tuple[Sequence, ...]
+    deployment: Deployment, sequences: tuple[Sequence, ...]
 ) -> tuple[Launches, list[tuple[Result, int]]]:
     """Kernels of attention, each window's by themselves; and its results.
 
@@ -108,12 +110,12 @@ def attention_launches(
     unless the cache is a latent one, whose write is counted with the layer.
 
     Raises:
-        SpecError: as `Replica.attention`.
+        SpecError: as `Deployment.attention`.
     """
-    attended = replica.attention(sequences)
-    latent = replica.model.mla is not None
+    attended = deployment.attention(sequences)
+    latent = deployment.model.mla is not None
     found: list[LaunchResult] = []
-    for (result, layers), window in zip(attended, replica.model.windows, strict=True):
+    for (result, layers), window in zip(attended, deployment.model.windows, strict=True):
         label = f" (window {window})" if window and len(attended) > 1 else ""
         found += [
             replace(la, name=f"{la.name}{label}", calls=layers)
@@ -121,12 +123,12 @@ def attention_launches(
             if not (latent and la.name == "cache_write")
         ]
     if not latent and not any(la.name.startswith("cache_write") for la in found):
-        found += replica.cache_write(sum(s.count * s.q_len for s in sequences))
+        found += deployment.cache_write(sum(s.count * s.q_len for s in sequences))
     return tuple(found), attended
 
 
 def _result(
-    replica: Replica,
+    deployment: Deployment,
     sequences: tuple[Sequence, ...],
     step: ModelStep,
     first: Result,
@@ -138,11 +140,11 @@ def _result(
         parts[la.operator] += la.total_us
     time_us = sum(parts.values())
     shares = {name: us / time_us for name, us in parts.items() if us}
-    flop, moved = _beside_attention(replica, sequences)
+    flop, moved = _beside_attention(deployment, sequences)
     result = Result(
         workload="",
-        gpu=replica.gpu.name,
-        schedule=replica.schedule,
+        gpu=deployment.gpu.name,
+        schedule=deployment.schedule,
         engine=first.engine,
         time_us=time_us,
         bound=max(parts, key=lambda name: parts[name]),
@@ -152,51 +154,53 @@ def _result(
         footprint_bytes=step.weight_bytes + step.kv_bytes,
         energy_j=0.0,
         launches=launches,
-        options=dict(replica.options),
+        options=dict(deployment.options),
         approximation=first.approximation,
         step=step,
     )
-    return replace(result, energy_j=replica.tensor_parallel * _energy_j(result, replica.gpu))
+    return replace(result, energy_j=deployment.tensor_parallel * _energy_j(result, deployment.gpu))
 
 
 def _model_step(
-    replica: Replica,
+    deployment: Deployment,
     sequences: tuple[Sequence, ...],
     attended: list[tuple[Result, int]],
     overhead_us: float,
 ) -> ModelStep:
-    model, tp = replica.model, replica.tensor_parallel
+    model, tp = deployment.model, deployment.tensor_parallel
     return ModelStep(
         model=model.name,
         tensor_parallel=tp,
-        weight_dtype=replica.weight_dtype,
-        kv_dtype=replica.cache_dtype,
-        weight_bytes=model.weight_bytes(replica.weight_dtype, tp),
+        weight_dtype=deployment.weight_dtype,
+        kv_dtype=deployment.cache_dtype,
+        weight_bytes=model.weight_bytes(deployment.weight_dtype, tp),
         kv_bytes=sum(
-            s.count * model.kv_bytes(s.kv_len, replica.cache_dtype, tp) for s in sequences
+            s.count * model.kv_bytes(s.kv_len, deployment.cache_dtype, tp) for s in sequences
         ),
         attention_flop=sum(layers * result.useful_flop for result, layers in attended),
         attention_bytes=sum(layers * result.compulsory_bytes for result, layers in attended),
-        assumptions=assumptions(replica, overhead_us),
+        assumptions=assumptions(deployment, overhead_us),
     )
 
 
-def _beside_attention(replica: Replica, sequences: tuple[Sequence, ...]) -> tuple[float, float]:
+def _beside_attention(
+    deployment: Deployment, sequences: tuple[Sequence, ...]
+) -> tuple[float, float]:
     """Useful FLOP of all products on one GPU, and compulsory bytes of all but attention."""
     tokens = sum(s.count * s.q_len for s in sequences)
     context = sum(s.count * s.kv_len for s in sequences)
     rows = sum(s.count for s in sequences)
     head = Projection(
         name="lm_head",
-        inputs=replica.model.hidden_size,
-        outputs=replica.model.vocab_per_gpu(replica.tensor_parallel),
+        inputs=deployment.model.hidden_size,
+        outputs=deployment.model.vocab_per_gpu(deployment.tensor_parallel),
     )
     last = Product(projection=head, rows=rows, calls=1, useful_rows=rows)
-    products = list(replica.decoder.products(tokens, context))
+    products = list(deployment.decoder.products(tokens, context))
     flop = sum(p.useful_flop for p in (*products, last))
-    size = BYTES[replica.weight_dtype]
+    size = BYTES[deployment.weight_dtype]
     moved = sum(p.compulsory_bytes(size) for p in products) + last.compulsory_bytes(PLAIN_BYTES)
-    passes = replica.decoder.passes(tokens)
+    passes = deployment.decoder.passes(tokens)
     return flop, moved + sum(p.calls * (p.read_bytes + p.write_bytes) for p in passes)
 
 

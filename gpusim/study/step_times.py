@@ -1,11 +1,11 @@
-"""Time of any step of a serving replica, from forward passes on a grid."""
+"""Time of any step of a serving deployment, from forward passes on a grid."""
 
 from gpusim.spec.attention import MAX_TOKENS, DType, Sequence
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.model import Model
 from gpusim.study.forward_pass import attention_launches
 from gpusim.study.log_grid import LogGrid, spaced
-from gpusim.study.replica import Replica
+from gpusim.study.deployment import Deployment
 from gpusim.study.step_parts import Launches
 
 #: Below so many tokens of a step, how far apart the layers are predicted; and beyond all of them.
@@ -69,7 +69,7 @@ class StepTimes:
             SpecError: as `gpusim.forward_pass`; also for a model that has no decode here (MLA).
         """
         self.overhead_us = overhead_us
-        self._replica = Replica(
+        self._deployment = Deployment(
             model=model,
             gpu=gpu,
             schedule=schedule,
@@ -139,7 +139,7 @@ class StepTimes:
 
     def _attention_us(self, *sequences: Sequence) -> float:
         """Attention of all layers, the cache write included."""
-        return _total(attention_launches(self._replica, sequences)[0])
+        return _total(attention_launches(self._deployment, sequences)[0])
 
     def _layers_us(self, tokens: int) -> float:
         """All layers without attention, and the embedding.
@@ -160,11 +160,11 @@ class StepTimes:
         return self._layers[tokens]
 
     def _predict_layers(self, tokens: int) -> float:
-        replica = self._replica
-        return _total((*replica.layers(tokens, tokens), *replica.embedding(tokens)))
+        deployment = self._deployment
+        return _total((*deployment.layers(tokens, tokens), *deployment.embedding(tokens)))
 
     def _head_us(self, rows: int) -> float:
-        return _total(self._replica.head(rows))
+        return _total(self._deployment.head(rows))
 
     def _overlap_of(self, batch: int, kv: int, chunk: int, mean: float) -> float:
         """Attention of decodes and a chunk in one call over the sum of both."""

@@ -24,7 +24,7 @@ LOGIT_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replica:
+class Deployment:
     """A model on `tensor_parallel` GPUs, with a schedule for its attention.
 
     Attributes:
