@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gpusim.errors import SpecError
 from gpusim.spec.load import load_gpu, load_workload
+from gpusim.spec.load_model import load_any_workload, load_model
 
 VALID: dict[str, Any] = {
     "name": "x",
@@ -33,10 +34,50 @@ VALID_PROFILE: dict[str, Any] = {
         }
     },
 }
+VALID_MODEL: dict[str, Any] = {
+    "name": "x",
+    "schedules": ["flash2"],
+    "model": {
+        "hidden_size": 64,
+        "vocab_size": 128,
+        "q_heads": 4,
+        "kv_heads": 2,
+        "head_dim": 16,
+        "mla": {"q_rank": None, "kv_rank": 32, "rope_dim": 8},
+        "layers": [{"count": 2, "window": 4, "intermediate_size": 96}],
+    },
+    "tensor_parallel": 2,
+    "overhead_us": 0.5,
+    "sequences": [{"count": 1, "q_len": 1, "kv_len": 9}],
+}
+VALID_CONFIG: dict[str, Any] = {
+    "model_type": "deepseek_v3",
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "vocab_size": 128,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 3,
+    "layer_types": ["full_attention"] * 3,
+    "tie_word_embeddings": False,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
+    "first_k_dense_replace": 1,
+    "moe_layer_freq": 1,
+    "kv_lora_rank": 16,
+    "q_lora_rank": None,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 8,
+}
 WORDS = [
     *VALID,
     *VALID["attention"],
     *VALID_PROFILE,
+    *VALID_MODEL,
+    *VALID_MODEL["model"],
+    *VALID_CONFIG,
+    "text_config",
     "count",
     "value",
     "kind",
@@ -75,7 +116,10 @@ def mutations(draw: st.DrawFn, document: Any) -> Any:
     return draw(VALUES)
 
 
-@pytest.mark.parametrize(("load", "valid"), [(load_workload, VALID), (load_gpu, VALID_PROFILE)])
+@pytest.mark.parametrize(
+    ("load", "valid"),
+    [(load_workload, VALID), (load_gpu, VALID_PROFILE), (load_any_workload, VALID_MODEL)],
+)
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_any_document_loads_or_is_refused(
@@ -89,6 +133,24 @@ def test_any_document_loads_or_is_refused(
     message = ""
     try:
         load(path)
+    except SpecError as error:
+        message = str(error)
+    assert message.startswith(f"{path}: ") or not message
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3_moe", "gemma3", "deepseek_v3"])
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(data=st.data())
+def test_any_config_is_a_model_or_is_refused(
+    data: st.DataObject, kind: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "config.json"
+    document = data.draw(mutations(VALID_CONFIG | {"model_type": kind, "num_experts": 4}))
+    path.write_text(json.dumps(document))
+    message = ""
+    try:
+        assert load_model(path).parameters > 0
     except SpecError as error:
         message = str(error)
     assert message.startswith(f"{path}: ") or not message

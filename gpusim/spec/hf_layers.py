@@ -61,10 +61,7 @@ def _slides(fields: Fields, layer: int) -> bool:
     if fields.kind in ("mistral", "mixtral", "phi3"):
         return True
     if fields.kind in ("qwen2", "qwen3", "qwen3_moe"):
-        first = fields["max_window_layers"]
-        return fields.flag("use_sliding_window") and layer >= (
-            first if isinstance(first, int) else 0
-        )
+        return fields.flag("use_sliding_window") and layer >= _natural(fields, "max_window_layers")
     if fields.kind in ("gemma2", "gpt_oss"):
         return layer % 2 == 0
     if fields.kind == "gemma3_text":
@@ -89,7 +86,10 @@ def dense_or_experts(fields: Fields) -> list[Mlp]:
     if fields.kind.startswith("deepseek") and fields["n_routed_experts"] is not None:
         experts = _experts(fields, "n_routed_experts", "moe_intermediate_size")
         experts["shared_experts"] = fields.optional("n_shared_experts") or 0
-        first, step = _natural(fields, "first_k_dense_replace"), fields["moe_layer_freq"] or 1
+        first, step = (
+            _natural(fields, "first_k_dense_replace"),
+            fields.optional("moe_layer_freq") or 1,
+        )
         routed = [i >= first and i % step == 0 for i in range(count)]
         return [experts if has else _dense(fields) for has in routed]
     return [_dense(fields)] * count

@@ -104,10 +104,9 @@ class Model(Frozen):
         """All of them: embeddings, head, projections and norms."""
         embeddings = self.vocab_size * self.hidden_size * (1 if self.tied_embeddings else 2)
         matrices = sum(
-            projection.parameters
+            count * projection.parameters
             for layer, count in self.mlps.items()
             for projection in (*attention_projections(self), *mlp_projections(self, layer))
-            for _ in range(count)
         )
         return embeddings + matrices + self._norm_parameters
 

@@ -3,9 +3,9 @@
 from gpusim.spec.attention import MAX_TOKENS, DType, Sequence
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.model import Model
+from gpusim.study.deployment import Deployment
 from gpusim.study.forward_pass import attention_launches
 from gpusim.study.log_grid import LogGrid, spaced
-from gpusim.study.deployment import Deployment
 from gpusim.study.step_parts import Launches
 
 #: Below so many tokens of a step, how far apart the layers are predicted; and beyond all of them.
