@@ -17,6 +17,7 @@ def simulate_files(
     gpus: Sequence[str] = (),
     schedules: Sequence[str] = (),
     engine: str = "sim",
+    trace: bool = False,
 ) -> Run:
     """Load workload files (or shipped names) and predict them; arguments override what they name.
 
@@ -30,7 +31,7 @@ def simulate_files(
             chosen = tuple(c for name in schedules for c in choices_of(workload, name))
             workload = workload.model_copy(update={"schedules": chosen})
         with mistakes_in(file):
-            runs.append(simulate_workload(workload, engine=engine))
+            runs.append(simulate_workload(workload, engine=engine, trace=trace))
     return joined(runs)
 
 

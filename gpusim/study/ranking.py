@@ -1,7 +1,7 @@
 """Schedules ranked on a workload, GPU by GPU, with the reason for each loss."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gpusim.errors import SpecError, excerpt, nearest
@@ -12,6 +12,7 @@ from gpusim.spec.validate import validate
 from gpusim.spec.workload import ScheduleChoice, Workload
 from gpusim.study.predict import (
     DEFAULT_GPUS,
+    Case,
     Run,
     check_choices,
     choices_of,
@@ -53,10 +54,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Entries by workload, GPU and rank, and why some schedules were left out."""
+    """Entries by workload, GPU and rank, and why some schedules were left out.
+
+    Attributes:
+        cases: the entries' results in the same order, each with what it was made of.
+    """
 
     entries: list[Entry]
     skipped: list[str]
+    cases: list[Case] = field(default_factory=list)
 
 
 def compare_workload(
@@ -66,6 +72,7 @@ def compare_workload(
     schedules: Sequence[str | Mapping[str, Any]] = (),
     baseline: str | None = None,
     engine: str = "sim",
+    trace: bool = False,
 ) -> Comparison:
     """Rank schedules on a workload, GPU by GPU; those that cannot take it are left out.
 
@@ -80,9 +87,10 @@ def compare_workload(
         _check_baseline(baseline, {choice.name for choice in choices})
     found = Comparison(entries=[], skipped=[])
     for gpu in gpus or load_gpus(workload.gpus or DEFAULT_GPUS):
-        run = predict(workload, gpu, choices, engine=engine)
+        run = predict(workload, gpu, choices, engine=engine, trace=trace)
         found.skipped.extend(run.skipped)
         found.entries.extend(_ranked(run, gpu, baseline))
+        found.cases.extend(sorted(run.cases, key=lambda case: case.result.time_us))
     if not found.entries:
         raise nothing_runs(found.skipped)
     return found

@@ -1,0 +1,68 @@
+"""The table of the sensitivity: how far the predicted time moves with each number of a profile."""
+
+from collections.abc import Sequence
+
+from gpusim.errors import SpecError
+from gpusim.spec.gpu import Gpu
+from gpusim.study.predict import Case, predict
+from gpusim.study.run_tables import Rows, run_columns
+
+#: Each number is taken so much smaller and greater.
+CHANGE = 0.2
+#: Rows per run, those that matter most.
+MOST = 12
+#: An effect below this share of the time is none.
+LEAST = 1e-6
+
+
+def sensitivity(cases: Sequence[Case], *, change: float = CHANGE, most: int = MOST) -> Rows:
+    """A row per run and number of its GPU's profile, the one that matters most first.
+
+    Columns: `label` (the field), `base` (predicted time with the profile as it is), `low` and
+    `high` (with the number smaller and greater by the share `change`), all in `unit` us, by the
+    analytic engine, whatever engine the run had; `value`, `low_value` and `high_value` of the
+    number. Whole numbers stay whole, and shares at most 1. Where the profile or the schedule cannot
+    have a value, it is left empty and its time is that of the base.
+    """
+    return [row for run, case in enumerate(cases) for row in _of_case(run, case, change, most)]
+
+
+def _of_case(run: int, case: Case, change: float, most: int) -> Rows:
+    base = _time(case, case.gpu)
+    rows: Rows = []
+    for field in case.gpu.provenance:
+        value = case.gpu.value(field)
+        row = run_columns(run, case.result) | {"label": field, "unit": "us", "base": base}
+        row["value"] = value
+        for side, factor in (("low", 1 - change), ("high", 1 + change)):
+            changed = _changed(field, value, factor)
+            time = _time_with(case, field, changed)
+            row[side] = base if time is None else time
+            row[f"{side}_value"] = None if time is None else changed
+        rows.append(row)
+    moved = [row for row in rows if _reach(row) > LEAST * base]
+    return sorted(moved, key=lambda row: (-_reach(row), row["label"]))[:most]
+
+
+def _reach(row: dict[str, float]) -> float:
+    """How far the time moves between the two ends, or from the base to one of them."""
+    return max(row["low"], row["high"], row["base"]) - min(row["low"], row["high"], row["base"])
+
+
+def _changed(field: str, value: float, factor: float) -> float:
+    if isinstance(value, int):
+        return max(1, round(value * factor))
+    return min(1.0, value * factor) if field.endswith("_fraction") else value * factor
+
+
+def _time_with(case: Case, field: str, value: float) -> float | None:
+    """The time with another number, or None where it cannot be."""
+    try:
+        return _time(case, case.gpu.replaced({field: value}))
+    except (SpecError, ValueError):  # limits of occupancy that no kernel fits, or no GPU has
+        return None
+
+
+def _time(case: Case, gpu: Gpu) -> float:
+    run = predict(case.workload, gpu, (case.choice,), engine="analytic", strict=True)
+    return run.results[0].time_us
