@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from gpusim.launch_result import LaunchResult, Span
+from gpusim.launch_result import LaunchResult, Sample, Span
 
 Engine = Literal["sim", "analytic"]
 
@@ -23,6 +23,7 @@ class Result:
         footprint_bytes: all tensors that the launches touch, scratch included.
         energy_j: of tensor FLOP, HBM bytes and idle power only, at most the board's limit; other
             pipes, shared memory and L2 are left out.
+        spans, samples: when traced, every item's stay on its slot, and counters over time.
     """
 
     workload: str
@@ -40,6 +41,7 @@ class Result:
     options: dict[str, Any] = field(default_factory=dict)
     approximation: str = ""
     spans: tuple[Span, ...] = field(default=(), repr=False)
+    samples: tuple[Sample, ...] = field(default=(), repr=False)
 
     @property
     def main(self) -> LaunchResult:

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 #: Causes with a look of their own in one figure, the greatest; the rest are OTHER.
 MAX_CAUSES = 10
 OTHER = "other"
-#: Shares from this on are written into the bar, and the cause from that on.
-WRITTEN, NAMED = 0.045, 0.14
+#: Units of the time and their us.
+UNITS = (("s", 1e6), ("ms", 1e3), ("us", 1.0))
+#: Shares from this on are written into the bar; the cause too if its letters, of so many per cent
+#: of the bar each, have room.
+WRITTEN, LETTER = 0.045, 0.0128
 
 _BLUE, _RED, _GREEN, _PINK, _SKY, _ORANGE = COLOURS
 #: Face, hatch and colour of the hatch: a cause looks the same in every figure, and what two hues
@@ -73,6 +76,9 @@ def draw_breakdown(figure: "FigureBase", rows: Rows) -> None:
     """The panels, a pair per GPU."""
     looks = _looks(rows)
     machines = by_machine(rows)
+    longest = max(sum(row["us"] for row in run) for run in by_run(rows).values())
+    unit, scale = next(pair for pair in UNITS if longest >= pair[1] or pair is UNITS[-1])
+    longest /= scale
     sizes = [len(by_run(group)) + 0.6 for group in machines.values()]
     axes = figure.subplots(
         len(machines),
@@ -85,12 +91,13 @@ def draw_breakdown(figure: "FigureBase", rows: Rows) -> None:
     for (times, shares), (name, group) in zip(axes, machines.items(), strict=True):
         runs = list(by_run(group).values())
         for place, run in enumerate(runs):
-            _bar(times, place, _parts(run, "us", looks), looks)
+            parts = _parts(run, "us", looks)
+            _bar(times, place, {cause: us / scale for cause, us in parts.items()}, looks)
             _bar(shares, place, _parts(run, "share", looks), looks, written=True)
             total = sum(row["us"] for row in run)
             times.annotate(
                 duration(total),
-                (total, place),
+                (total / scale, place),
                 xytext=(2, 0),
                 textcoords="offset points",
                 va="center",
@@ -99,8 +106,7 @@ def draw_breakdown(figure: "FigureBase", rows: Rows) -> None:
         names_on_y(times, [run_name(run[0]) for run in runs])
         names_on_y(shares, [""] * len(runs))
         times.set_title(name, loc="left", fontweight="bold")
-    longest = max(sum(row["us"] for row in run) for run in by_run(rows).values())
-    axes[-1][0].set(xlim=(0, 1.32 * longest), xlabel="time [us]")
+    axes[-1][0].set(xlim=(0, 1.36 * longest), xlabel=f"time [{unit}]")
     axes[-1][0].locator_params(axis="x", nbins=4)
     axes[-1][1].set(xlim=(0, 100), xlabel="share of the time [%]")
     handles = [_handle(name, look) for name, look in looks.items()]
@@ -160,7 +166,9 @@ def _write(
     axes: "Axes", x: float, y: float, cause: str, share: float, face: str, hatched: bool
 ) -> None:
     """The share, and the cause if there is room, within a part of a bar."""
-    text = f"{cause.replace('_', ' ')} {share:.0%}" if share >= NAMED else f"{share:.0%}"
+    text = f"{cause.replace('_', ' ')} {share:.0%}"
+    if share < LETTER * (len(text) + 1):
+        text = f"{share:.0%}"
     dark = face in (_BLUE, _RED, _GREEN, "0.25", "0.45")
     box = {"facecolor": face, "edgecolor": "none", "pad": 0.6} if hatched else None
     axes.text(

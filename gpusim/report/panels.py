@@ -91,20 +91,28 @@ def names_on_y(axes: "Axes", names: Sequence[str]) -> None:
 def apart(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Places near the values, in their order, at least `gap` from one another within the ends.
 
+    What is crowded spreads around its middle.
+
     >>> apart([1.0, 1.1, 5.0], 1.0, 0.0, 10.0)
-    [1.0, 2.0, 5.0]
-    >>> apart([9.5, 9.6], 1.0, 0.0, 10.0)
+    [0.55, 1.55, 5.0]
+    >>> apart([9.5, 9.7], 1.0, 0.0, 10.0)
     [9.0, 10.0]
     """
     order = sorted(range(len(values)), key=lambda i: values[i])
     gap = min(gap, (high - low) / max(1, len(values) - 1))
-    places = list(values)
-    floor = low
-    for i in order:
-        places[i] = floor = max(values[i], floor)
-        floor += gap
-    ceiling = high
-    for i in reversed(order):
-        places[i] = min(places[i], ceiling)
-        ceiling = places[i] - gap
+    clusters: list[list[float]] = []  # of values, each less the gaps before it
+    for rank, i in enumerate(order):
+        clusters.append([values[i] - rank * gap])
+        while len(clusters) > 1 and _mean(clusters[-2]) > _mean(clusters[-1]):
+            last = clusters.pop()
+            clusters[-1].extend(last)
+    top = high - (len(values) - 1) * gap
+    starts = [min(max(_mean(c), low), top) for c in clusters for _ in c]
+    places = [0.0] * len(values)
+    for rank, i in enumerate(order):
+        places[i] = starts[rank] + rank * gap
     return places
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

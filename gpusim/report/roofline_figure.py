@@ -1,6 +1,6 @@
 """The roofline: useful FLOP against bytes of each memory level, under the machine's ceilings."""
 
-from math import log10
+from math import atan, degrees, log10
 from typing import TYPE_CHECKING, Any
 
 from gpusim.report.figures import COLOURS, render
@@ -17,6 +17,8 @@ LEVELS: dict[str, tuple[str, str, str]] = {
     "L2": (COLOURS[1], "s", "--"),
     "shared memory": (COLOURS[2], "^", ":"),
 }
+#: The farther level is the larger mark: where two levels coincide, both are seen.
+SIZES = {"HBM": 7.0, "L2": 4.5, "shared memory": 3.5}
 #: Inches from one name to the next, and of a panel without names.
 NAME_HEIGHT, PANEL_HEIGHT = 0.125, 2.3
 
@@ -81,7 +83,7 @@ def _panel(axes: "Axes", group: Rows, inches: float) -> None:
         end = 1e3 * top / row["gb_per_s"]
         roof = [row["gb_per_s"] * x / 1e3 for x in (left, end)]
         axes.plot((left, end), roof, color=colour, linestyle=line, zorder=2)
-    _bandwidths(axes, memory, bottom, top)
+    _bandwidths(axes, memory, left)
     _compute(axes, compute, memory, right, inches)
     for row in runs:
         colour, marker, _ = LEVELS[row["name"]]
@@ -90,7 +92,7 @@ def _panel(axes: "Axes", group: Rows, inches: float) -> None:
             row["tflops"],
             color=colour,
             marker=marker,
-            markersize=4.5,
+            markersize=SIZES[row["name"]],
             markeredgecolor="white",
             markeredgewidth=0.4,
             zorder=4,
@@ -98,25 +100,25 @@ def _panel(axes: "Axes", group: Rows, inches: float) -> None:
     _names(axes, runs, inches)
 
 
-def _bandwidths(axes: "Axes", memory: Rows, bottom: float, top: float) -> None:
-    """The bandwidth along each memory line, near its upper end."""
-    fastest = max(row["gb_per_s"] for row in memory)
+def _bandwidths(axes: "Axes", memory: Rows, left: float) -> None:
+    """The bandwidth along each memory line, from its lower end on."""
     for row in memory:
-        colour = LEVELS[row["name"]][0]
-        y = bottom * (top / bottom) ** (0.86 if row["gb_per_s"] == fastest else 0.8)
-        text = f"{literal(row['name'])} {digits(row['gb_per_s'] / 1e3)} TB/s"
+        slope = row["gb_per_s"] / 1e3
+        start = max(left, axes.get_ylim()[0] / slope) * 1.15
         axes.text(
-            1e3 * y / row["gb_per_s"],
-            y,
-            text,
-            rotation=1.0,
+            start,
+            slope * start,
+            f"{literal(row['name'])} {digits(slope)} TB/s",
+            rotation=degrees(atan(slope)),
             transform_rotates_text=True,
             rotation_mode="anchor",
-            ha="right",
             va="bottom",
             fontsize=6,
-            color=colour,
+            color=LEVELS[row["name"]][0],
         )
+
+
+_CLEAR = {"facecolor": "white", "edgecolor": "none", "pad": 0.3, "alpha": 0.8}
 
 
 def _compute(axes: "Axes", compute: Rows, memory: Rows, right: float, inches: float) -> None:
@@ -129,7 +131,9 @@ def _compute(axes: "Axes", compute: Rows, memory: Rows, right: float, inches: fl
         start = 1e3 * row["tflops"] / fastest
         axes.plot((start, right), [row["tflops"]] * 2, color="0.35", linewidth=0.8, zorder=1.5)
         text = f"{literal(row['name'])} {digits(row['tflops'])}"
-        axes.text(right, 10**place, text, ha="right", va="bottom", fontsize=6, color="0.2")
+        axes.text(
+            right, 10**place, text, ha="right", va="bottom", fontsize=6, color="0.2", bbox=_CLEAR
+        )
 
 
 def _names(axes: "Axes", runs: Rows, inches: float) -> None:
@@ -153,7 +157,13 @@ def _names(axes: "Axes", runs: Rows, inches: float) -> None:
             textcoords="axes fraction",
             va="center",
             fontsize=6.5,
-            arrowprops={"arrowstyle": "-", "color": "0.75", "linewidth": 0.5, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": "0.75",
+                "linewidth": 0.5,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
         )
 
 

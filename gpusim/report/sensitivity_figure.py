@@ -59,7 +59,8 @@ def draw_sensitivity(figure: "FigureBase", rows: Rows, *, change: str) -> None:
         _panel(panel, group)
         base = _amount(group[0]["base"], group[0]["unit"])
         panel.set_title(f"{name}: {base}" if name else base, loc="left", fontweight="bold")
-    figure.supxlabel("change of the prediction [%]", fontsize=8)
+    for panel in axes[-_columns(len(panels)) :]:
+        panel.set_xlabel("change of the prediction [%]")
     figure.legend(handles=_handles(change), loc="outside lower center", ncols=2)
 
 
@@ -97,7 +98,8 @@ def _panel(axes: "Axes", group: Rows) -> None:
         _write(axes, place, row)
     names_on_y(axes, [literal(row["label"]) for row in group])
     axes.axvline(0, color="black", linewidth=0.6)
-    axes.set_xlim(-1.3 * reach, 1.3 * reach)
+    reach = 1.3 * reach or 1.0
+    axes.set_xlim(-reach, reach)
 
 
 def _write(axes: "Axes", place: int, row: Row) -> None:

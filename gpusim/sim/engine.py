@@ -1,7 +1,7 @@
 """Runs the launches of a call on the simulated machine."""
 
 from gpusim.errors import SpecError
-from gpusim.launch_result import LaunchResult, Span
+from gpusim.launch_result import LaunchResult, Sample, Span
 from gpusim.machine.account import launch_result, total_result
 from gpusim.machine.place import place
 from gpusim.result import Result
@@ -12,6 +12,8 @@ from gpusim.spec.gpu import Gpu
 
 #: CTAs of a launch that can be simulated one by one; their order is kept in memory.
 MAX_CTAS = 2**25
+#: Items of a launch that can be traced: each keeps about half a kilobyte.
+MAX_TRACED = 2**22
 
 
 def simulate_launches(
@@ -35,22 +37,25 @@ def simulate_launches(
         l2: 'cold' or 'warm'.
         load: 'benchmark', 'steady' or seconds of continuous load; decides the clock.
         merge: let a slot take several equal items in one go while many are left.
-        trace: keep a span per CTA (and merge nothing).
+        trace: keep a span per work item, and counters over time (and merge nothing).
 
     Raises:
         SpecError: if a launch does not fit on the GPU, or has too many CTAs.
     """
     results: list[LaunchResult] = []
     spans: list[Span] = []
+    samples: list[Sample] = []
     start = 0.0
     for index, placed in enumerate(place(launches, gpu, load=load, warm=l2 == "warm")):
         start += placed.gap_us
-        _check_size(placed.launch)
+        _check_size(placed.launch, trace=trace)
         run = LaunchRun(placed, merge=merge and not trace, trace=trace)
         run.execute()
         results.append(launch_result(placed, run.timing(), gpu))
         if trace:
-            spans += [run.span(raw, index, start) for raw in run.raw_spans]
+            traced = run.traced(index, start)
+            spans += traced[0]
+            samples += traced[1]
         start += run.env.now
     return total_result(
         attention,
@@ -60,13 +65,19 @@ def simulate_launches(
         names=names,
         engine="sim",
         spans=tuple(spans),
+        samples=tuple(samples),
     )
 
 
-def _check_size(launch: Launch) -> None:
+def _check_size(launch: Launch, *, trace: bool) -> None:
     ctas = launch.work.num_items
     if ctas > MAX_CTAS:
         raise SpecError(
             f"{launch.name}: expected at most {MAX_CTAS} CTAs to simulate, found {ctas};"
             " the analytic engine has no such limit"
+        )
+    if trace and ctas > MAX_TRACED:
+        raise SpecError(
+            f"{launch.name}: expected at most {MAX_TRACED} CTAs to trace, found {ctas};"
+            " without a trace there may be more"
         )

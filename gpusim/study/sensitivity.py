@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from gpusim.errors import SpecError
 from gpusim.spec.gpu import Gpu
+from gpusim.spec.provenance import Kind, Provenance
 from gpusim.study.predict import Case, predict
 from gpusim.study.run_tables import Rows, run_columns
 
@@ -11,8 +12,11 @@ from gpusim.study.run_tables import Rows, run_columns
 CHANGE = 0.2
 #: Rows per run, those that matter most.
 MOST = 12
-#: An effect below this share of the time is none.
-LEAST = 1e-6
+#: Numbers with less effect than this share of the time are left out, unless all have.
+LEAST = 5e-4
+#: Rules of allocation, of which no machine has a few per cent more or less.
+RULES = ("_unit", "_unit_bytes", "sub_partitions", "sector_bytes", "reserved_smem_per_cta_bytes")
+VARIED = Provenance(kind=Kind.ESTIMATED, source="varied, to see what it does to a prediction")
 
 
 def sensitivity(cases: Sequence[Case], *, change: float = CHANGE, most: int = MOST) -> Rows:
@@ -21,8 +25,9 @@ def sensitivity(cases: Sequence[Case], *, change: float = CHANGE, most: int = MO
     Columns: `label` (the field), `base` (predicted time with the profile as it is), `low` and
     `high` (with the number smaller and greater by the share `change`), all in `unit` us, by the
     analytic engine, whatever engine the run had; `value`, `low_value` and `high_value` of the
-    number. Whole numbers stay whole, and shares at most 1. Where the profile or the schedule cannot
-    have a value, it is left empty and its time is that of the base.
+    number. Whole numbers stay whole, and shares at most 1; bounds of a calibration bind nothing
+    here. Where the profile or the schedule cannot have a value, it is left empty and its time is
+    that of the base. Rules of allocation (`RULES`) are left out.
     """
     return [row for run, case in enumerate(cases) for row in _of_case(run, case, change, most)]
 
@@ -30,7 +35,7 @@ def sensitivity(cases: Sequence[Case], *, change: float = CHANGE, most: int = MO
 def _of_case(run: int, case: Case, change: float, most: int) -> Rows:
     base = _time(case, case.gpu)
     rows: Rows = []
-    for field in case.gpu.provenance:
+    for field in (name for name in case.gpu.provenance if not name.endswith(RULES)):
         value = case.gpu.value(field)
         row = run_columns(run, case.result) | {"label": field, "unit": "us", "base": base}
         row["value"] = value
@@ -40,8 +45,8 @@ def _of_case(run: int, case: Case, change: float, most: int) -> Rows:
             row[side] = base if time is None else time
             row[f"{side}_value"] = None if time is None else changed
         rows.append(row)
-    moved = [row for row in rows if _reach(row) > LEAST * base]
-    return sorted(moved, key=lambda row: (-_reach(row), row["label"]))[:most]
+    ordered = sorted(rows, key=lambda row: (-_reach(row), row["label"]))[:most]
+    return [row for row in ordered if _reach(row) >= LEAST * base] or ordered[:1]
 
 
 def _reach(row: dict[str, float]) -> float:
@@ -58,8 +63,8 @@ def _changed(field: str, value: float, factor: float) -> float:
 def _time_with(case: Case, field: str, value: float) -> float | None:
     """The time with another number, or None where it cannot be."""
     try:
-        return _time(case, case.gpu.replaced({field: value}))
-    except (SpecError, ValueError):  # limits of occupancy that no kernel fits, or no GPU has
+        return _time(case, case.gpu.replaced({field: value}, {field: VARIED}))
+    except (SpecError, ValueError):  # no GPU has it, or the kernel does not fit
         return None
 
 
