@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from gpusim.launch_result import LaunchResult, Sample, Span
 
+__all__ = ["Engine", "LaunchResult", "Result", "Sample", "Span"]
+
 Engine = Literal["sim", "analytic"]
 
 

@@ -74,6 +74,17 @@ def plot_option(command: F) -> F:
     )(command)
 
 
+def trace_option(command: F) -> F:
+    """Add `--trace` to a command."""
+    return click.option(
+        "--trace",
+        type=click.Path(dir_okay=False, path_type=Path),
+        callback=_in_a_folder,
+        metavar="FILE.json",
+        help="Write a timeline of every CTA for ui.perfetto.dev; --engine sim only.",
+    )(command)
+
+
 def _a_figure(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
     """Refuse a format that there is not before the work is done."""
     if value is not None and value.suffix[1:].lower() not in FORMATS:

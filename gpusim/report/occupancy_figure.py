@@ -38,18 +38,22 @@ def occupancy_height(rows: Rows) -> float:
 
 def draw_occupancy(figure: "FigureBase", rows: Rows) -> None:
     """The panels."""
-    runs, titles = by_run(rows), run_titles(rows)
+    runs = by_run(rows)
     columns = _columns(len(runs))
+    titles = run_titles(rows, lambda group: duration(_end(group)), columns)
     axes = grid(figure, len(runs), columns)
     for panel, (run, group) in zip(axes, runs.items(), strict=True):
-        end = max(row["end_us"] for row in group)
-        _panel(panel, group, end)
-        panel.set_title(f"{titles[run]}: {duration(end)}", loc="left", fontweight="bold")
+        _panel(panel, group, _end(group))
+        panel.set_title(titles[run], loc="left", fontweight="bold")
     for panel in axes[-columns:]:
         panel.set_xlabel("time [us]")
     for panel in axes[::columns]:
         panel.set_ylabel("warps [%]")
     figure.legend(handles=_handles(), loc="outside lower center", ncols=2)
+
+
+def _end(group: Rows) -> float:
+    return float(max(row["end_us"] for row in group))
 
 
 def _columns(count: int) -> int:

@@ -1,6 +1,6 @@
 """What figures with a panel per GPU or run share: rows in groups, names as text, axes in a grid."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpusim.errors import plain
@@ -14,6 +14,8 @@ Row = Mapping[str, Any]
 Rows = Sequence[Row]
 #: Characters of a name that a figure has room for.
 MAX_NAME = 44
+#: Characters of a panel's title across the whole width.
+TITLE = 90
 
 
 def literal(name: object, length: int = MAX_NAME) -> str:
@@ -59,15 +61,25 @@ def run_name(row: Row) -> str:
     return literal(f"{row['schedule']}{mark}")
 
 
-def run_titles(rows: Rows) -> dict[Hashable, str]:
-    """A title per run: its schedule, its GPU, and its workload if there are several."""
+def run_titles(rows: Rows, after: Callable[[Rows], str], columns: int) -> dict[Hashable, str]:
+    """A title per run: its workload if there are several, schedule, GPU, and what `after` says.
+
+    What is too wide for a panel in one of so many columns stands on two lines.
+    """
     several = len({row.get("workload") for row in rows}) > 1
     titles = {}
     for run, group in by_run(rows).items():
         row = group[0]
-        workload = f"{literal(row['workload'])}\n" if several else ""
-        titles[run] = f"{workload}{run_name(row)}, {literal(row['gpu'])}"
+        machine = f"{literal(row['gpu'])}: {after(group)}"
+        titles[run] = _joined(run_name(row), machine, TITLE // columns)
+        if several:
+            workload = literal(row["workload"], TITLE // columns)
+            titles[run] = f"{workload}\n{titles[run]}"
     return titles
+
+
+def _joined(first: str, second: str, width: int) -> str:
+    return f"{first}, {second}" if len(first) + len(second) + 2 <= width else f"{first},\n{second}"
 
 
 def grid(figure: "FigureBase", count: int, columns: int) -> "list[Axes]":

@@ -57,7 +57,7 @@ def draw_roofline(figure: "FigureBase", rows: Rows) -> None:
         panel.set_title(name, loc="left", fontweight="bold")
         panel.set_ylabel("useful TFLOP/s")
     axes[-1].set_xlabel("useful FLOP per byte that the run moves at the level")
-    figure.legend(handles=_handles(), loc="outside lower center", ncols=3)
+    figure.legend(handles=_handles(), loc="outside lower center", ncols=4)
 
 
 def _height(group: Rows) -> float:
@@ -170,7 +170,9 @@ def _names(axes: "Axes", runs: Rows, inches: float) -> None:
 def _handles() -> list[Any]:
     from matplotlib.lines import Line2D
 
-    return [
-        Line2D([], [], color=colour, marker=marker, linestyle=line, markersize=4.5, label=name)
+    styles: list[dict[str, Any]] = [
+        {"color": colour, "marker": marker, "linestyle": line, "markersize": 4.5, "label": name}
         for name, (colour, marker, line) in LEVELS.items()
     ]
+    styles.append({"color": "0.35", "linewidth": 0.8, "label": "instruction paths [TFLOP/s]"})
+    return [Line2D([], [], **style) for style in styles]

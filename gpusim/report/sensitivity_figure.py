@@ -47,33 +47,43 @@ def sensitivity_height(rows: Rows) -> float:
     """Inches that the figure needs."""
     groups = list(_panels(rows).values())
     columns = _columns(len(groups))
+    lines = 1 + max(name.count("\n") for name in _panels(rows))
     longest = max(len(group) for group in groups)
-    return 0.8 + ceil_div(len(groups), columns) * (0.5 + 0.15 * longest)
+    return 0.8 + ceil_div(len(groups), columns) * (0.38 + 0.13 * lines + 0.15 * longest)
 
 
 def draw_sensitivity(figure: "FigureBase", rows: Rows, *, change: str) -> None:
     """The panels."""
     panels = _panels(rows)
-    axes = grid(figure, len(panels), _columns(len(panels)))
+    columns = _columns(len(panels))
+    axes = grid(figure, len(panels), columns)
     for panel, (name, group) in zip(axes, panels.items(), strict=True):
         _panel(panel, group)
-        base = _amount(group[0]["base"], group[0]["unit"])
-        panel.set_title(f"{name}: {base}" if name else base, loc="left", fontweight="bold")
-    for panel in axes[-_columns(len(panels)) :]:
+        panel.set_title(name, loc="left" if columns == 1 else "right", fontweight="bold")
+    for panel in axes[-columns:]:
         panel.set_xlabel("change of the prediction [%]")
     figure.legend(handles=_handles(change), loc="outside lower center", ncols=2)
 
 
 def _panels(rows: Rows) -> dict[str, list[Row]]:
+    """Rows by the title of their panel, which ends with the base."""
     if any("panel" in row for row in rows):
-        return {literal(key[0], 80): group for key, group in grouped(rows, "panel").items()}
-    if any("run" in row for row in rows):
-        titles = run_titles(rows)
-        return {
-            f"{titles[key[0]]}" if len(titles) > 1 else titles[key[0]]: group
-            for key, group in grouped(rows, "run").items()
-        }
-    return {"": list(rows)}
+        named = {literal(key[0], 80): group for key, group in grouped(rows, "panel").items()}
+        return {f"{name}: {_base(group)}": group for name, group in named.items()}
+    runs = grouped(rows, "run")
+    if runs.keys() == {("",)}:
+        return {_base(rows): list(rows)}
+    titles = run_titles(rows, _base, _columns(len(runs)))
+    doubled = len(set(titles.values())) < len(titles)
+    return {
+        f"{titles[run]} ({run})" if doubled else titles[run]: group
+        for (run,), group in runs.items()
+    }
+
+
+def _base(group: Rows) -> str:
+    value, unit = group[0]["base"], group[0]["unit"]
+    return duration(value) if unit == "us" else f"{digits(value)} {literal(unit)}"
 
 
 def _columns(count: int) -> int:
@@ -118,10 +128,6 @@ def _write(axes: "Axes", place: int, row: Row) -> None:
                 va="center",
                 fontsize=6,
             )
-
-
-def _amount(value: float, unit: str) -> str:
-    return duration(value) if unit == "us" else f"{digits(value)} {literal(unit)}"
 
 
 def _handles(change: str) -> list[Any]:

@@ -58,18 +58,24 @@ def timeline_height(rows: Rows) -> float:
 
 def draw_timeline(figure: "FigureBase", rows: Rows) -> None:
     """The panels."""
-    runs, titles = by_run(rows), run_titles(rows)
+    runs = by_run(rows)
     columns = _columns(len(runs))
+    titles = run_titles(rows, lambda group: duration(_end(group)), columns)
     axes = grid(figure, len(runs), columns)
     for panel, (run, group) in zip(axes, runs.items(), strict=True):
-        end = max(row["end_us"] for row in group)
-        _panel(panel, group, end, columns)
-        panel.set_title(f"{titles[run]}: {duration(end)}", loc="left", fontweight="bold", pad=11)
+        _panel(panel, group, _end(group), columns)
+        panel.set_title(titles[run], loc="left", fontweight="bold", pad=11)
     for panel in axes[-columns:]:
         panel.set_xlabel("time [us]")
     for panel in axes[::columns]:
         panel.set_ylabel("SM")
-    figure.legend(handles=_handles(), loc="outside lower center", ncols=4)
+    figure.legend(
+        handles=_handles(), loc="outside lower center", ncols=5, columnspacing=1.2, handlelength=1.2
+    )
+
+
+def _end(group: Rows) -> float:
+    return float(max(row["end_us"] for row in group))
 
 
 def _columns(count: int) -> int:
@@ -115,4 +121,6 @@ def _picture(launch: Rows, sms: int) -> Any:
 def _handles() -> list[Any]:
     from matplotlib.patches import Patch
 
-    return [Patch(facecolor=colour, label=NAMES[phase]) for phase, colour in PHASES.items()]
+    phases = [Patch(facecolor=colour, label=NAMES[phase]) for phase, colour in PHASES.items()]
+    empty = Patch(facecolor="white", edgecolor="0.5", linewidth=0.4, label="empty slots")
+    return [*phases, empty]
