@@ -17,7 +17,7 @@ OTHER = "other"
 UNITS = (("s", 1e6), ("ms", 1e3), ("us", 1.0))
 #: Shares from this on are written into the bar; the cause too if its letters, of so many per cent
 #: of the bar each, have room.
-WRITTEN, LETTER = 0.045, 0.0128
+WRITTEN, LETTER = 0.045, 0.0145
 
 _BLUE, _RED, _GREEN, _PINK, _SKY, _ORANGE = COLOURS
 #: Face, hatch and colour of the hatch: a cause looks the same in every figure, and what two hues

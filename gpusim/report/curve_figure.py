@@ -3,7 +3,7 @@
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from gpusim.report.figures import look, render
+from gpusim.report.figures import WIDTH, look, render
 from gpusim.report.panels import Rows, grid, grouped, literal
 from gpusim.units import ceil_div
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 DASHES = ("-", "--", ":", "-.")
 #: A panel shows at least its target, and of what lies above it at most so many times that.
 ABOVE = 4.0
-#: Rows of the legend that the figure's height has room for.
-LEGEND_COLUMNS = 3
+#: Columns of the legend at most, and inches that a letter of it and what stands beside it take.
+MAX_COLUMNS, LETTER, HANDLE = 4, 0.056, 0.5
 
 
 def curve_figure(
@@ -45,7 +45,13 @@ def curve_height(rows: Rows) -> float:
     """Inches that the figure needs."""
     lines = len(grouped(rows, "configuration"))
     panels = len(grouped(rows, "metric"))
-    return 2.4 * ceil_div(panels, 2) + 0.55 + 0.15 * ceil_div(lines + 1, LEGEND_COLUMNS)
+    return 2.4 * ceil_div(panels, 2) + 0.55 + 0.15 * ceil_div(lines + 1, _legend_columns(rows))
+
+
+def _legend_columns(rows: Rows) -> int:
+    """As many as the longest name leaves room for."""
+    longest = max(len(literal(row["configuration"])) for row in rows)
+    return max(1, min(MAX_COLUMNS, int(WIDTH / (HANDLE + LETTER * longest))))
 
 
 def draw_curves(figure: "FigureBase", rows: Rows, *, x_label: str, log_y: bool) -> None:
@@ -60,7 +66,7 @@ def draw_curves(figure: "FigureBase", rows: Rows, *, x_label: str, log_y: bool) 
     handles = [_handle(name, style) for name, style in looks.items()]
     if any(row.get("target") is not None for row in rows):
         handles.append(_handle("target", _TARGET))
-    figure.legend(handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS)
+    figure.legend(handles=handles, loc="outside lower center", ncols=_legend_columns(rows))
 
 
 _TARGET: dict[str, Any] = {"color": "black", "linestyle": (0, (6, 2)), "linewidth": 1.0}

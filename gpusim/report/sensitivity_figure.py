@@ -58,7 +58,7 @@ def draw_sensitivity(figure: "FigureBase", rows: Rows, *, change: str) -> None:
     columns = _columns(len(panels))
     axes = grid(figure, len(panels), columns)
     for panel, (name, group) in zip(axes, panels.items(), strict=True):
-        _panel(panel, group)
+        _panel(panel, group, margin=1.3 if columns == 1 else 1.7)
         panel.set_title(name, loc="left" if columns == 1 else "right", fontweight="bold")
     for panel in axes[-columns:]:
         panel.set_xlabel("change of the prediction [%]")
@@ -90,7 +90,7 @@ def _columns(count: int) -> int:
     return 1 if count <= SINGLE else 2
 
 
-def _panel(axes: "Axes", group: Rows) -> None:
+def _panel(axes: "Axes", group: Rows, *, margin: float) -> None:
     reach = 0.0
     for place, row in enumerate(group):
         for side, (colour, hatch) in SIDES.items():
@@ -108,7 +108,7 @@ def _panel(axes: "Axes", group: Rows) -> None:
         _write(axes, place, row)
     names_on_y(axes, [literal(row["label"]) for row in group])
     axes.axvline(0, color="black", linewidth=0.6)
-    reach = 1.3 * reach or 1.0
+    reach = margin * reach or 1.0
     axes.set_xlim(-reach, reach)
 
 

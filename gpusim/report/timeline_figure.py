@@ -88,13 +88,9 @@ def _panel(axes: "Axes", group: Rows, end: float, columns: int) -> None:
     for (_, kernel), launch in grouped(group, "launch", "kernel").items():
         first = min(row["start_us"] for row in launch)
         last = max(row["end_us"] for row in launch)
-        axes.imshow(
-            _picture(launch, sms),
-            extent=(first, last, sms - 0.5, -0.5),
-            aspect="auto",
-            interpolation="nearest",
-            zorder=2,
-        )
+        edges, picture = _picture(launch, sms)
+        lines = [sm - 0.5 for sm in range(sms + 1)]
+        axes.pcolormesh(edges, lines, picture, rasterized=True, zorder=2)
         axes.axvline(first, color="0.4", linewidth=0.4, zorder=3)
         if last - first >= NAMED * end and first >= taken:
             text = literal(kernel, 40)
@@ -104,18 +100,20 @@ def _panel(axes: "Axes", group: Rows, end: float, columns: int) -> None:
     axes.grid(visible=False)
 
 
-def _picture(launch: Rows, sms: int) -> Any:
-    """RGB by SM and part of the time; parts of a launch are equally long."""
+def _picture(launch: Rows, sms: int) -> tuple[list[float], Any]:
+    """Edges in time, and RGB by SM and what lies between two edges."""
     import numpy as np
     from matplotlib.colors import to_rgb
 
-    parts = {start: place for place, start in enumerate(sorted({r["start_us"] for r in launch}))}
-    shares = np.zeros((sms, len(parts), len(PHASES)))
+    edges = sorted({row[end] for row in launch for end in ("start_us", "end_us")})
+    place = {edge: index for index, edge in enumerate(edges)}
+    shares = np.zeros((sms, len(edges) - 1, len(PHASES)))
     for row in launch:
-        shares[row["sm"], parts[row["start_us"]]] = [row[phase] for phase in PHASES]
+        part = slice(place[row["start_us"]], place[row["end_us"]])
+        shares[row["sm"], part] = [row[phase] for phase in PHASES]
     inks = np.array([to_rgb(colour) for colour in PHASES.values()])
     empty = np.clip(1 - shares.sum(axis=2, keepdims=True), 0, 1)
-    return np.clip(shares @ inks + empty, 0, 1)
+    return edges, np.clip(shares @ inks + empty, 0, 1)
 
 
 def _handles() -> list[Any]:

@@ -13,7 +13,7 @@ CHANGE = 0.2
 #: Rows per run, those that matter most.
 MOST = 12
 #: Numbers with less effect than this share of the time are left out, unless all have.
-LEAST = 5e-4
+LEAST = 1e-3
 #: Rules of allocation, of which no machine has a few per cent more or less.
 RULES = ("_unit", "_unit_bytes", "sub_partitions", "sector_bytes", "reserved_smem_per_cta_bytes")
 VARIED = Provenance(kind=Kind.ESTIMATED, source="varied, to see what it does to a prediction")

@@ -27,7 +27,7 @@ def timeline(cases: Sequence[Case]) -> Rows:
 
     Columns: `launch` (its index), `kernel`, `sm`, `start_us` and `end_us` of the part, and per
     phase the share of the slots' time, slots being what the launch's occupancy allows on an SM.
-    What the phases leave of 1, slots stand empty.
+    What the phases leave of 1, slots stand empty. Neighbouring parts that are alike are one row.
 
     Raises:
         SpecError: for a run without spans.
@@ -40,15 +40,10 @@ def timeline(cases: Sequence[Case]) -> Rows:
         for index, launch, spans, edges in _launches(case.result, bins):
             covered = np.stack([_by_sm(spans, n, count, edges) for n in range(len(PHASES))])
             shares = covered / (np.diff(edges) * launch.ctas_per_sm)
+            shares = np.round(np.clip(shares, 0.0, 1.0), 6)
             base = names | {"launch": index, "kernel": launch.name}
             for sm in range(count):
-                for part, (start, end) in enumerate(_parts(edges)):
-                    values = np.round(np.clip(shares[:, sm, part], 0.0, 1.0), 6).tolist()
-                    rows.append(
-                        base
-                        | {"sm": sm, "start_us": start, "end_us": end}
-                        | dict(zip(PHASES, values, strict=True))
-                    )
+                rows += [base | {"sm": sm} | cell for cell in _cells(shares[:, sm], edges)]
     return rows
 
 
@@ -98,6 +93,16 @@ def _launches(result: Result, bins: int) -> Iterator[tuple[int, LaunchResult, li
         if launch.time_us > 0:
             yield index, launch, by_launch.get(index, []), np.linspace(start, end, parts + 1)
         start = end
+
+
+def _cells(shares: Floats, edges: Floats) -> Iterator[dict[str, float]]:
+    """Shares of one SM by part, alike neighbours in one."""
+    new = np.flatnonzero(np.r_[True, (np.diff(shares, axis=1) != 0).any(axis=0)])
+    times = np.round(edges, 4)
+    starts, ends = times[new].tolist(), times[[*new[1:], -1]].tolist()
+    for part, start, end in zip(new.tolist(), starts, ends, strict=True):
+        values = dict(zip(PHASES, shares[:, part].tolist(), strict=True))
+        yield {"start_us": start, "end_us": end} | values
 
 
 def _parts(edges: Floats) -> list[tuple[float, float]]:
