@@ -14,8 +14,8 @@ Row = Mapping[str, Any]
 Rows = Sequence[Row]
 #: Characters of a name that a figure has room for.
 MAX_NAME = 44
-#: Characters of a panel's title across the whole width.
-TITLE = 90
+#: Characters of a panel's title across the whole width, and those that stand beside a GPU's name.
+TITLE, BESIDE = 78, 14
 
 
 def literal(name: object, length: int = MAX_NAME) -> str:
@@ -70,10 +70,11 @@ def run_titles(rows: Rows, after: Callable[[Rows], str], columns: int) -> dict[H
     titles = {}
     for run, group in by_run(rows).items():
         row = group[0]
-        machine = f"{literal(row['gpu'])}: {after(group)}"
-        titles[run] = _joined(run_name(row), machine, TITLE // columns)
+        width = TITLE // columns
+        machine = f"{literal(row['gpu'], min(MAX_NAME, width - BESIDE))}: {after(group)}"
+        titles[run] = _joined(run_name(row), machine, width)
         if several:
-            workload = literal(row["workload"], TITLE // columns)
+            workload = literal(row["workload"], width)
             titles[run] = f"{workload}\n{titles[run]}"
     return titles
 

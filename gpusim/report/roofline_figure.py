@@ -20,7 +20,7 @@ LEVELS: dict[str, tuple[str, str, str]] = {
 #: The farther level is the larger mark: where two levels coincide, both are seen.
 SIZES = {"HBM": 7.0, "L2": 4.5, "shared memory": 3.5}
 #: Inches from one name to the next, and of a panel without names.
-NAME_HEIGHT, PANEL_HEIGHT = 0.125, 2.3
+NAME_HEIGHT, PANEL_HEIGHT = 0.135, 2.3
 
 
 def roofline_figure(rows: Rows, *, title: str, form: str) -> bytes:

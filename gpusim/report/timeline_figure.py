@@ -64,7 +64,7 @@ def draw_timeline(figure: "FigureBase", rows: Rows) -> None:
     axes = grid(figure, len(runs), columns)
     for panel, (run, group) in zip(axes, runs.items(), strict=True):
         _panel(panel, group, _end(group), columns)
-        panel.set_title(titles[run], loc="left", fontweight="bold", pad=11)
+        panel.set_title(titles[run], loc="left", fontweight="bold", pad=12)
     for panel in axes[-columns:]:
         panel.set_xlabel("time [us]")
     for panel in axes[::columns]:
