@@ -85,7 +85,7 @@ def test_counters_add_up_to_the_traffic_and_the_stays(schedule: str) -> None:
     assert min(lengths) > 0
 
     def total(name: str) -> float:
-        values = [getattr(sample, name) for sample in result.samples]
+        values: list[float] = [getattr(sample, name) for sample in result.samples]
         assert min(values) >= 0
         return sum(value * us for value, us in zip(values, lengths, strict=True))
 

@@ -55,10 +55,10 @@ def by_run(rows: Iterable[Row]) -> dict[Hashable, list[Row]]:
     return {key[0]: group for key, group in grouped(rows, "run").items()}
 
 
-def run_name(row: Row) -> str:
+def run_name(row: Row, length: int = MAX_NAME) -> str:
     """The schedule of a row, with its options and what its answer lacks."""
     mark = f" ({row['approximation']})" if row.get("approximation") else ""
-    return literal(f"{row['schedule']}{mark}")
+    return f"{literal(row['schedule'], length - len(mark))}{mark}"
 
 
 def run_titles(rows: Rows, after: Callable[[Rows], str], columns: int) -> dict[Hashable, str]:
@@ -72,7 +72,7 @@ def run_titles(rows: Rows, after: Callable[[Rows], str], columns: int) -> dict[H
         row = group[0]
         width = TITLE // columns
         machine = f"{literal(row['gpu'], min(MAX_NAME, width - BESIDE))}: {after(group)}"
-        titles[run] = _joined(run_name(row), machine, width)
+        titles[run] = _joined(run_name(row, min(MAX_NAME, width)), machine, width)
         if several:
             workload = literal(row["workload"], width)
             titles[run] = f"{workload}\n{titles[run]}"
