@@ -4,7 +4,10 @@ A process per run. Its first track holds the launches; then comes a track per SM
 `SM[3].slot[1]`, with a span per phase of each work item; counters stand beside. Times are in us, in
 whole ns, so that neighbours on a track never overlap.
 
-Source of the format: Google, "Trace Event Format" (JSON object format, events X, C and M).
+Source of the format: Google, "Trace Event Format" (JSON object format, events X, C and M). Within
+it, what Perfetto's `json_trace_tokenizer.cc` takes in all its versions: no `displayTimeUnit`, which
+some take for the unit of the times; `otherData` in front, where it is never cut by the end of a
+chunk; times before names, and names without escapes.
 """
 
 import json
@@ -48,11 +51,11 @@ def trace_file(results: Sequence[Result], *, most_ctas: int | None = None) -> tu
         "spans": thinning,
     }
     events = (
-        json.dumps(event, separators=(",", ":"), allow_nan=False)
+        json.dumps(event, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
         for process, (result, spans) in enumerate(zip(results, shown, strict=True), start=1)
         for event in _events(process, result, spans)
     )
-    head = f'{{"displayTimeUnit":"ns","otherData":{json.dumps(other)},"traceEvents":[\n'
+    head = f'{{"otherData":{json.dumps(other, ensure_ascii=False)},"traceEvents":[\n'
     content = head + ",\n".join(events) + "\n]}\n"
     return content.encode(), f"{len(results)} run{'s' if len(results) > 1 else ''}, {thinning}"
 
