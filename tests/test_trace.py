@@ -212,6 +212,12 @@ def test_a_hundred_thousand_ctas_make_a_file_of_tens_of_megabytes() -> None:
     assert content.count(b'"KV steps"') == 100_000
 
 
+def test_a_run_without_spans_shows_its_launches() -> None:
+    trace = _trace(replace(_run("flash2_split_kv"), spans=(), samples=()))
+    assert [event["name"] for event in _events(trace, "X")] == ["flash_fwd_splitkv", "combine"]
+    assert {event["name"] for event in _events(trace, "C")} == {"clock"}
+
+
 _TIMES = ("start", "loop", "steps", "store", "wait", "end")
 
 

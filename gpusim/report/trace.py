@@ -13,6 +13,7 @@ chunk; times before names, and names without escapes.
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from gpusim import __version__
@@ -139,7 +140,7 @@ def _span(
 def _counters(process: int, result: Result) -> Iterator[Event]:
     """Bandwidths in GB/s and CTAs, each value until the next one; none between launches."""
     samples = result.samples
-    for sample, following in zip(samples, [*samples[1:], None], strict=True):
+    for sample, following in zip_longest(samples, samples[1:]):
         yield from _values(
             process,
             sample.start_us,
