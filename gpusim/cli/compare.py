@@ -39,6 +39,7 @@ def compare(
     marked (sampled) or (lower precision). The best, which ratios and reasons refer to, is the
     fastest of the others.
     """
+    from gpusim.cli.pages import compare_report
     from gpusim.report.compare import comparison_table
     from gpusim.study.compare import compare_files
 
@@ -56,5 +57,7 @@ def compare(
     for reason in found.skipped:
         click.echo(f"left out: {reason}", err=True)
     drawn.write(found.cases)
+    if drawn.report is not None:
+        compare_report(drawn.report, found, workloads, gpus, baseline)
     rows = [entry.as_row() if style != "json" else entry.as_dict() for entry in found.entries]
     emit(rows, lambda: comparison_table(rows, baseline), style=style, output=output)

@@ -1,16 +1,15 @@
-"""`--plot` and `--trace` of the commands that predict workloads."""
+"""`--plot`, `--trace` and `--report` of the commands that predict workloads."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gpusim.cli.options import plot_option, trace_option
-from gpusim.cli.output import emit, not_an_input, write_file
+from gpusim.cli.options import plot_option, report_option, trace_option
+from gpusim.cli.output import emit, not_an_input, not_the_same, write_file
 from gpusim.errors import SpecError, plain
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ MAX_TITLE = 90
 
 
 def picture_options(command: F) -> F:
-    """Add `--plot`, `--figure`, `--trace` and `--trace-ctas` to a command."""
+    """Add `--plot`, `--figure`, `--trace`, `--trace-ctas` and `--report` to a command."""
     figure = click.option(
         "--figure",
         type=click.Choice(FIGURES),
@@ -44,7 +43,7 @@ def picture_options(command: F) -> F:
         metavar="N",
         help="Keep spans of at most N CTAs of each launch in the trace.",
     )
-    return plot_option(figure(trace_option(thin(command))))
+    return plot_option(figure(trace_option(thin(report_option(command)))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +53,7 @@ class Pictures:
     Attributes:
         engine: of the runs.
         default: the figure if none is named.
-        plot, figure, trace, trace_ctas: the options.
+        plot, figure, trace, trace_ctas, report: the options.
     """
 
     engine: str
@@ -63,6 +62,7 @@ class Pictures:
     figure: str | None
     trace: Path | None
     trace_ctas: int | None
+    report: Path | None
 
     @property
     def kind(self) -> str:
@@ -97,15 +97,10 @@ class Pictures:
         if self.traced:
             check_traced(self.engine, "--trace" if self.trace else f"--figure {self.kind}")
         files = {"--output": output, "--plot": self.plot, "--trace": self.trace}
-        files["the table of --plot"] = self.table
-        given = {name: path for name, path in files.items() if path is not None}
-        for name, path in given.items():
+        files |= {"--report": self.report, "the table of --plot": self.table}
+        for name, path in files.items():
             not_an_input(path, *inputs, option=name)
-        for (name, path), (other, same) in combinations(given.items(), 2):
-            if path.resolve() == same.resolve():
-                raise SpecError(
-                    f"{other}: expected another file than {name}, found {plain(str(same))}"
-                )
+        not_the_same(files)
 
     def write(self, cases: "Sequence[Case]") -> None:
         """Draw the runs and say what was written."""

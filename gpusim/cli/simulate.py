@@ -30,6 +30,7 @@ def simulate(
     Without --gpu and --schedule, those that the workload names run; if it names none, A100, H100
     and RTX 6000 Ada, with every schedule that can take the workload.
     """
+    from gpusim.cli.pages import simulate_report
     from gpusim.report.results import results_table
     from gpusim.study.files import simulate_files
 
@@ -44,5 +45,7 @@ def simulate(
     for note in run.notes:
         click.echo(f"note: {note}", err=True)
     drawn.write(run.cases)
+    if drawn.report is not None:
+        simulate_report(drawn.report, run, workloads, gpus)
     rows = [result.as_dict() for result in run.results]
     emit(rows, lambda: results_table(run.results), style=style, output=output)

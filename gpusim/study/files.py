@@ -6,9 +6,17 @@ from pathlib import Path
 
 from gpusim.errors import SpecError
 from gpusim.schedules.catalogue import check_choice
+from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu, load_workload
 from gpusim.spec.workload import Workload
-from gpusim.study.predict import Run, choices_of, joined, simulate_workload
+from gpusim.study.predict import (
+    DEFAULT_GPUS,
+    Run,
+    choices_of,
+    joined,
+    load_gpus,
+    simulate_workload,
+)
 
 
 def simulate_files(
@@ -51,6 +59,19 @@ def load_files(
             if name not in {choice.name for choice in workload.schedules}:
                 check_choice(name, {}, where="--schedule")
         yield file, workload.model_copy(update={"gpus": tuple(gpus)}) if gpus else workload
+
+
+def inputs_of(
+    files: Sequence[str | Path], *, gpus: Sequence[str] = ()
+) -> tuple[dict[str, Workload], list[Gpu]]:
+    """Workloads by file (or shipped name) as `load_files` has them, and every profile they run on.
+
+    Raises:
+        SpecError: for an unknown name, or a mistake in a file.
+    """
+    workloads = {str(file): found for file, found in load_files(files, gpus=gpus, schedules=())}
+    names = dict.fromkeys(n for found in workloads.values() for n in found.gpus or DEFAULT_GPUS)
+    return workloads, load_gpus(list(names))
 
 
 @contextmanager
