@@ -16,6 +16,7 @@ from gpusim.report.page import Card, Page, Section, render_page
 from gpusim.report.page_figure import Figure, inline
 from gpusim.report.page_inputs import Inputs
 from gpusim.report.page_table import Table, numbers, sizes, times, words
+from gpusim.report.simulate_page import simulate_page
 from gpusim.schedules.step import Pipe
 from gpusim.spec.load import load_gpu, load_workload, shipped
 from gpusim.spec.source_keys import source_keys
@@ -216,6 +217,26 @@ def test_the_command_on_the_page_gives_the_same_page(cli: Cli, tmp_path: Path) -
     again = cli(*command.split()[1:], "--report", "again.html")
     assert again.code == 0
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == first
+
+
+def test_a_step_of_a_model_shows_operators_and_what_it_assumes(cli: Cli) -> None:
+    """A row as of a model: kernels that run many times, shares by operator."""
+    printed = cli("simulate", "work.yaml", "--gpu", "l40s", *ANALYTIC, "--format", "json").out
+    row = json.loads(printed)[0]
+    launch = row["launches"][0] | {"calls": 32, "operator": "attention", "time_us": 10.0}
+    row |= {"breakdown": {"gemm": 0.6, "attention": 0.4}, "bound": "gemm", "launches": [launch]}
+    row |= {"model": {"weight_bytes": 1}, "assumptions": ["weights are cold"]}
+    notes = ["x assumes: weights are cold", "it does not fit"]
+    page = simulate_page([row], Inputs(command="c"), notes=notes)
+    text = " ".join(Reader(render_page(page).decode()).text.split())
+    assert page.because[0].startswith("The matrix products of the layers take most of the time (60")
+    assert page.because[-1] == "It does not fit."
+    assert page.assumptions[-1] == "Weights are cold."
+    assert {"gemm", "attention"} <= page.glossary.keys()
+    assert "32 320" in text  # calls, and the time of all
+    (summary,) = page.evidence[0].blocks
+    assert isinstance(summary, Table)
+    assert "waves" not in [column.name for column in summary.columns]
 
 
 def test_every_bound_and_cause_is_a_term() -> None:

@@ -36,6 +36,12 @@ _PACE = {
     "cta_latency": "starting and ending CTAs sets the pace",
     "fix_up": "waits for partial results set the pace",
     "launch": "gaps between kernels set the pace",
+    "attention": "attention takes most of the time",
+    "gemm": "the matrix products of the layers take most of the time",
+    "norms": "norms, rotary embeddings and activations take most of the time",
+    "head": "embedding, logits and sampling take most of the time",
+    "all_reduce": "exchange between the GPUs takes most of the time",
+    "framework": "the framework takes most of the time, beside its kernels",
 }
 
 
@@ -89,14 +95,13 @@ def pace(row: Row) -> str:
     """What sets the pace of a run, in a sentence without its full stop."""
     share = row["breakdown"].get(row["bound"], 0.0)
     said = _PACE.get(row["bound"], f"{row['bound']} sets the pace")
-    of = f"{one_share(share)} of the time of its slots"
     over = hbm_bytes(row) / row["traffic"]["compulsory_bytes"]
     moved = f"it moves {one_size(hbm_bytes(row))}, {over:.2f} times the least possible"
-    return f"{said} ({of}); {moved}" if share else f"{said}; {moved}"
+    return f"{said} ({one_share(share)}); {moved}" if share else f"{said}; {moved}"
 
 
 def summary_table(rows: Sequence[Row], caption: str) -> Table:
-    """Time, bound, rates and occupancy of each run."""
+    """Time, bound and rates of each run; of single calls their occupancy too."""
     best = fastest(rows)
     return Table(
         caption=caption,
@@ -107,13 +112,24 @@ def summary_table(rows: Sequence[Row], caption: str) -> Table:
             words("bound", (row["bound"] for row in rows)),
             numbers("useful", (row["tflops"] for row in rows), "TFLOP/s"),
             numbers("memory", (row["hbm_gb_per_s"] for row in rows), "GB/s"),
-            words("CTAs/SM", (_ctas(row["occupancy"]) for row in rows)),
-            shares("warps", (row["occupancy"]["achieved_fraction"] for row in rows)),
-            Column("waves", tuple(f"{row['waves']:.2f}" for row in rows), right=True),
-            shares("tail", (row["breakdown"].get("tail", 0.0) for row in rows)),
+            *(() if any(map(is_model, rows)) else _occupancy(rows)),
         ),
         groups=_gpus(rows),
         best=frozenset({rows.index(best)}),
+    )
+
+
+def is_model(row: Row) -> bool:
+    """Whether a run is a step of a whole model: occupancy is then one of many kernels'."""
+    return bool(row.get("model"))
+
+
+def _occupancy(rows: Sequence[Row]) -> tuple[Column, ...]:
+    return (
+        words("CTAs/SM", (_ctas(row["occupancy"]) for row in rows)),
+        shares("warps", (row["occupancy"]["achieved_fraction"] for row in rows)),
+        Column("waves", tuple(f"{row['waves']:.2f}" for row in rows), right=True),
+        shares("tail", (row["breakdown"].get("tail", 0.0) for row in rows)),
     )
 
 
@@ -129,7 +145,7 @@ def breakdown_table(rows: Sequence[Row]) -> Table:
         for cause in causes
     ]
     return Table(
-        caption="Share of the time of all slots, by cause",
+        caption="Share of the time, by cause",
         columns=(words("schedule", map(label, rows)), *columns),
         groups=_gpus(rows),
         folded=True,
@@ -160,14 +176,15 @@ def launches_table(rows: Sequence[Row]) -> Table:
     """Every kernel launch: grid, resources, time and tile."""
     found = [(row, launch) for row in rows for launch in row["launches"]]
     launches = [launch for _, launch in found]
-    many = any(launch.get("calls", 1) > 1 for launch in launches)
-    calls = [numbers("calls", (la.get("calls", 1) for la in launches))] if many else []
+    calls = [launch.get("calls", 1) for launch in launches]
+    totals = (count * launch["time_us"] for count, launch in zip(calls, launches, strict=True))
+    repeated = (numbers("calls", calls), times("time of all", totals)) if max(calls) > 1 else ()
     return Table(
         caption="Kernel launches",
         columns=(
             words("schedule", (label(row) for row, _ in found)),
             words("kernel", (la["name"] for la in launches)),
-            *calls,
+            *repeated,
             times("time", (la["time_us"] for la in launches)),
             times("gap before", (la["gap_us"] for la in launches)),
             words("bound", (la["bound"] for la in launches)),

@@ -10,23 +10,24 @@ from gpusim.report.roofline_figure import roofline_figure
 
 
 def run_figures(breakdown: Rows, roofline: Rows) -> dict[str, tuple[Figure, ...]]:
-    """Where the time goes and the roofline of each workload, from the tables of `study`."""
-    names = list(dict.fromkeys(row["workload"] for row in breakdown))
-    return {
-        name: (
-            _breakdown(f"time{place}", _of(name, breakdown)),
-            _roofline(f"roofline{place}", _of(name, roofline)),
-        )
-        for place, name in enumerate(names, 1)
-    }
+    """Where the time goes and the roofline of each workload, from the tables of `study`.
+
+    A workload that has no roofline has only the first.
+    """
+    found: dict[str, tuple[Figure, ...]] = {}
+    for place, name in enumerate(dict.fromkeys(row["workload"] for row in breakdown), 1):
+        lines = _of(name, roofline)
+        drawn = (_roofline(f"roofline{place}", lines),) if lines else ()
+        found[name] = (_breakdown(f"time{place}", _of(name, breakdown)), *drawn)
+    return found
 
 
 def _breakdown(name: str, rows: Rows) -> Figure:
     return Figure(
         name=name,
         svg=breakdown_figure(rows, title="", form="svg"),
-        caption="Time of each schedule, and what it goes to. A pipe stands for the steps that it"
-        " paces; in what is drawn white nothing runs. The numbers are in the table.",
+        caption="Time of each schedule, and what it goes to; the words are explained at the end of"
+        " the page.",
         alt="Stacked bars of the time of each schedule by cause; a table has the shares.",
         rows=rows,
     )

@@ -12,6 +12,7 @@ from gpusim.report.page_rows import (
     by_workload,
     fastest,
     gpu_names,
+    is_model,
     label,
     launches_table,
     left_out,
@@ -61,16 +62,18 @@ def simulate_page(
         evidence.insert(0, Section(title="All workloads", blocks=(table,)))
     if skipped:
         evidence.append(Section(title="Left out", blocks=(left_out(skipped),)))
+    assumed = list(dict.fromkeys(text for row in rows for text in row.get("assumptions", ())))
+    said = [note for note in notes if not note.endswith(tuple(assumed))]
     first = next(iter(groups.values()))
     return Page(
         kind=f"Predicted runtime, {rows[0]['engine']} engine",
         title=title_of(groups),
         answer=_answer(first, inputs) if alone else _answers(list(groups.values())),
-        because=(*(_because(first) if alone else ()), *(sentence(note) for note in notes)),
+        because=(*(_because(first) if alone else ()), *map(sentence, said)),
         cards=_cards(first) if alone else (),
         evidence=tuple(evidence),
         inputs=inputs,
-        assumptions=ASSUMPTIONS,
+        assumptions=(*ASSUMPTIONS, *map(sentence, assumed)),
         glossary=glossary(terms_of(rows)),
         results=list(rows),
     )
@@ -107,7 +110,6 @@ def _because(rows: Sequence[Row]) -> tuple[str, ...]:
 def _cards(rows: Sequence[Row]) -> tuple[Card, ...]:
     best = fastest(rows)
     time, unit = time_of(best["time_us"])
-    occupancy = best["occupancy"]
     return (
         Card(label="Time", value=time, unit=unit, note=f"{best['gpu']}, {label(best)}"),
         Card(label="Bound", value=best["bound"], note="what sets the pace most of the time"),
@@ -123,12 +125,13 @@ def _cards(rows: Sequence[Row]) -> tuple[Card, ...]:
             unit="TFLOP/s",
             note="over the whole call",
         ),
-        Card(
-            label="CTAs per SM",
-            value=str(occupancy["ctas_per_sm"]),
-            note=f"limited by {occupancy['limiter']}",
-        ),
+        *(() if is_model(best) else (_ctas_per_sm(best["occupancy"]),)),
     )
+
+
+def _ctas_per_sm(occupancy: Row) -> Card:
+    note = f"limited by {occupancy['limiter']}"
+    return Card(label="CTAs per SM", value=str(occupancy["ctas_per_sm"]), note=note)
 
 
 def _sections(rows: Sequence[Row], figures: Sequence[Figure], *, alone: bool) -> list[Section]:
