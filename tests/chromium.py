@@ -65,7 +65,7 @@ class Tab:
         frames = "new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))"
         self.call("Runtime.evaluate", expression=frames, awaitPromise=True)
 
-    def prefer(self, *, dark: bool, media: str = "screen") -> None:
+    def prefer(self, *, dark: bool, media: str = "") -> None:
         """Light or dark, as the reader's system asks for, on a screen or on paper ('print')."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme], media=media)
