@@ -16,6 +16,7 @@ class LaunchResult:
         bound: the greatest of `limited_us`.
         limited_us: time on the clock by what held back the CTAs that ran: those in their main loop
             if there are any, else those that wait for partial results or merge them.
+        clock_mhz: SM clock that it runs at.
         tile: what the schedule chose: tile sizes, warps, stages, splits.
         waves: CTAs over slots.
         achieved_fraction: resident warps over the SM's maximum, averaged over the launch.
@@ -50,6 +51,7 @@ class LaunchResult:
     l2_to_sm_bytes: float
     smem_bytes_moved: float
     pipe_utilisation: dict[str, float]
+    clock_mhz: float = 0.0
     calls: int = 1
     operator: str = "attention"
 
@@ -61,12 +63,66 @@ class LaunchResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """One CTA's stay on a slot, for a timeline. Times in us from the start of the call."""
+    """One work item's stay on a slot, for a timeline. Times in us from the start of the call.
+
+    The model knows the start, the entry into the main loop (after the latency of the CTA), the
+    loop's end, and what follows of waits for peers and their merging. The transfers of Q and O are
+    parts of the loop's work there, at the pace of the loop; by convention they are drawn as its
+    beginning and end, by their share of that work. The latency stands in front as a whole, though
+    it includes the last store's.
+
+    Attributes:
+        launch: index of the launch in the call.
+        sm, slot: where; slots of an SM count from 0.
+        item: its number in the order of the work.
+        steps: main-loop steps it makes.
+        start_us: the slot takes it.
+        loop_us: it enters the main loop.
+        steps_us: Q is there, and the first step begins.
+        store_us: the last step is done, and O leaves.
+        wait_us: from here on it waits for peers' results and merges them.
+        end_us: the slot is free.
+    """
 
     launch: int
     sm: int
     slot: int
     item: int
+    steps: float
     start_us: float
     loop_us: float
+    steps_us: float
+    store_us: float
+    wait_us: float
     end_us: float
+
+    @property
+    def phases(self) -> tuple[tuple[str, float, float], ...]:
+        """Name, start and end (us) of each phase, in order; some may be empty."""
+        return (
+            ("prologue", self.start_us, self.steps_us),
+            ("steps", self.steps_us, self.store_us),
+            ("epilogue", self.store_us, self.wait_us),
+            ("wait", self.wait_us, self.end_us),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Means over a stretch of a launch, for the counters of a timeline.
+
+    Attributes:
+        launch: index of the launch in the call.
+        start_us, end_us: the stretch, from the start of the call.
+        hbm_bytes_per_us, l2_bytes_per_us: what flows; of L2, bytes to and from SMs.
+        ctas: CTAs resident.
+        loop_ctas: those in their main loop.
+    """
+
+    launch: int
+    start_us: float
+    end_us: float
+    hbm_bytes_per_us: float
+    l2_bytes_per_us: float
+    ctas: float
+    loop_ctas: float

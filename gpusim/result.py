@@ -3,7 +3,9 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from gpusim.launch_result import LaunchResult, Span
+from gpusim.launch_result import LaunchResult, Sample, Span
+
+__all__ = ["Engine", "LaunchResult", "Result", "Sample", "Span"]
 
 Engine = Literal["sim", "analytic"]
 
@@ -49,6 +51,7 @@ class Result:
             pipes, shared memory and L2 are left out.
         step: given for a forward pass of a model. Then `breakdown` is by operator and `bound` the
             greatest of them, all numbers are of one GPU, and `energy_j` is of all that share it.
+        spans, samples: when traced, every item's stay on its slot, and counters over time.
     """
 
     workload: str
@@ -67,6 +70,7 @@ class Result:
     approximation: str = ""
     spans: tuple[Span, ...] = field(default=(), repr=False)
     step: ModelStep | None = None
+    samples: tuple[Sample, ...] = field(default=(), repr=False)
 
     @property
     def main(self) -> LaunchResult:

@@ -74,6 +74,36 @@ def plot_option(command: F) -> F:
     )(command)
 
 
+def trace_option(command: F) -> F:
+    """Add `--trace` to a command."""
+    return click.option(
+        "--trace",
+        type=click.Path(dir_okay=False, path_type=Path),
+        callback=_in_a_folder,
+        metavar="FILE.json",
+        help="Write a timeline of every CTA for ui.perfetto.dev; --engine sim only.",
+    )(command)
+
+
+def report_option(command: F) -> F:
+    """Add `--report` to a command."""
+    return click.option(
+        "--report",
+        type=click.Path(dir_okay=False, path_type=Path),
+        callback=_a_page,
+        help="Also write a page for people to this file: .html, all in one, to read and print.",
+    )(command)
+
+
+def _a_page(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse another format before the work is done."""
+    if value is not None and value.suffix.lower() != ".html":
+        raise SpecError(
+            f"{option.opts[0]}: expected a file with the suffix .html, found {plain(str(value))}"
+        )
+    return _in_a_folder(context, option, value)
+
+
 def _a_figure(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
     """Refuse a format that there is not before the work is done."""
     if value is not None and value.suffix[1:].lower() not in FORMATS:

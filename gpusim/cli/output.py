@@ -7,12 +7,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from gpusim.errors import SpecError
+from gpusim.errors import SpecError, plain
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +29,18 @@ def not_an_input(output: Path | None, *inputs: Sequence[str], option: str = "--o
     for name in (name for group in inputs for name in group):
         if Path(name).exists() and output.samefile(name):
             raise SpecError(f"{option}: expected another file than the input, found {output}")
+
+
+def not_the_same(files: Mapping[str, Path | None]) -> None:
+    """Refuse to write two results to one file; `files` are those that are given, by option.
+
+    Raises:
+        SpecError: if two of them are the same.
+    """
+    given = [(name, path) for name, path in files.items() if path is not None]
+    for (name, path), (other, same) in combinations(given, 2):
+        if path.resolve() == same.resolve():
+            raise SpecError(f"{other}: expected another file than {name}, found {plain(str(same))}")
 
 
 def emit(

@@ -10,8 +10,14 @@ from typing import Any
 
 import click
 
-from gpusim.cli.options import engine_option, format_option, output_option, plot_option
-from gpusim.cli.output import emit, flat, not_an_input, write, write_file
+from gpusim.cli.options import (
+    engine_option,
+    format_option,
+    output_option,
+    plot_option,
+    report_option,
+)
+from gpusim.cli.output import emit, flat, not_an_input, not_the_same, write, write_file
 from gpusim.errors import SpecError, plain
 
 #: Sources that a figure's title names, and characters of each.
@@ -35,6 +41,7 @@ MAX_NAMES, MAX_NAME = 3, 60
 )
 @click.option("--without", multiple=True, metavar="EFFECT", help="Switch one off; may be repeated.")
 @plot_option
+@report_option
 @format_option
 @partial(output_option, says="Also write each row with its prediction to this file, as CSV.")
 def validate(
@@ -42,6 +49,7 @@ def validate(
     style: str,
     output: Path | None,
     plot: Path | None,
+    report: Path | None,
     **how: Any,
 ) -> None:
     """Predict measured rows, and say how far predictions lie from them.
@@ -58,6 +66,7 @@ def validate(
 
     The statistics always go to standard output; --output and --plot are for the rows behind them.
     """
+    from gpusim.cli.pages import validate_report
     from gpusim.report.validate import validation_table
     from gpusim.report.validate_figure import validation_figure
     from gpusim.study.datasets import known
@@ -69,8 +78,8 @@ def validate(
         )
     not_an_input(output, sources)
     not_an_input(plot, sources, option="--plot")
-    if output and plot and output.absolute() == plot.absolute():
-        raise SpecError(f"--plot: expected another file than --output, found {plot}")
+    not_an_input(report, sources, option="--report")
+    not_the_same({"--output": output, "--plot": plot, "--report": report})
     found = validate_rows(sources, progress=_bar, **how)
     statistics = found.as_dict()
     rows = [prediction.as_row() for prediction in found.predictions] if output or plot else []
@@ -83,6 +92,8 @@ def validate(
         form = plot.suffix[1:].lower()
         drawn = validation_figure(rows, statistics, found.trend(), title=title, form=form)
         write_file(drawn, plot)
+    if report is not None:
+        validate_report(report, found, statistics, _named(sources))
     if style == "json":
         write(json.dumps(statistics, indent=2, allow_nan=False) + "\n", None)
     elif style == "csv":

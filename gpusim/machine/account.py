@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gpusim.launch_result import LaunchResult, Span
+from gpusim.launch_result import LaunchResult, Sample, Span
 from gpusim.machine.pipes import pipe_rate
 from gpusim.machine.place import Placed
 from gpusim.result import Engine, Result
@@ -77,6 +77,7 @@ def launch_result(placed: Placed, timing: Timing, gpu: Gpu) -> LaunchResult:
             for pipe in Pipe
             if launch.amount(pipe)
         },
+        clock_mhz=placed.clock,
     )
 
 
@@ -89,6 +90,7 @@ def total_result(
     names: tuple[str, str],
     engine: Engine,
     spans: tuple[Span, ...] = (),
+    samples: tuple[Sample, ...] = (),
 ) -> Result:
     """Add up the launches of a call, with the gap before each (CUDA-graph replay).
 
@@ -123,6 +125,7 @@ def total_result(
         energy_j=min(power.idle_w * seconds + work_j, power.tdp_w * seconds),
         launches=launches,
         spans=spans,
+        samples=samples,
     )
 
 

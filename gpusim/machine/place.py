@@ -28,6 +28,7 @@ class Placed:
         gap_us: between the launch before it and its start.
         merge_us: to merge one peer's partial result: an L2 latency and its bytes.
         units: per distinct work item, its main loop and the transfer of Q and O, in steps.
+        edge_steps_per_byte: steps that a byte of that transfer takes.
         hbm_bytes, l2_bytes: per distinct work item, over the whole of it.
         hbm_bandwidth, l2_bandwidth: bytes per us of the whole GPU.
         num_sms: SMs of the GPU.
@@ -42,6 +43,7 @@ class Placed:
     gap_us: float
     merge_us: float
     units: Floats
+    edge_steps_per_byte: float
     hbm_bytes: Floats
     l2_bytes: Floats
     hbm_bandwidth: float
@@ -109,6 +111,13 @@ def edge_rate(gpu: Gpu, ctas: int) -> float:
     return min(gpu.l2.port_bytes_per_clock_per_sm, share)
 
 
+def last_store_bytes(launch: Launch) -> Floats:
+    """Bytes that each distinct item stores at its end, beyond those that leave step by step."""
+    tiles = launch.work.tiles
+    last: Floats = np.maximum(0.0, tiles.store_bytes - tiles.steps * launch.step.store_bytes)
+    return last
+
+
 def _occupancy(launch: Launch, gpu: Gpu) -> Occupancy:
     try:
         fit = occupancy(
@@ -138,9 +147,8 @@ def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz:
         latency += missed * launch.step.miss_ns / NS_PER_US * clock / launch.step.loads
     step = step_time(gpu, launch.step, latency_clocks=latency)
     tiles = launch.work.tiles
-    last = np.maximum(0.0, tiles.store_bytes - tiles.steps * launch.step.store_bytes)
-    edges = tiles.load_bytes + last
-    edge_clocks = edges / edge_rate(gpu, launch.num_ctas)
+    rate = edge_rate(gpu, launch.num_ctas)
+    edge_clocks = (tiles.load_bytes + last_store_bytes(launch)) / rate
     skip_clocks = tiles.kv_start * launch.step.skip_clocks_per_key
     total = tiles.loop_bytes + tiles.load_bytes + tiles.store_bytes
     start = 0.0 if launch.plain else gpu.cta.latency_ns / NS_PER_US * clock
@@ -156,6 +164,7 @@ def _place(launch: Launch, gpu: Gpu, fit: Occupancy, traffic: Traffic, clock_hz:
         merge_us=(gpu.l2.latency_clocks + launch.merge_bytes / gpu.l2.port_bytes_per_clock_per_sm)
         / clock,
         units=tiles.steps + (edge_clocks + skip_clocks + step.fill) / step.alone,
+        edge_steps_per_byte=1 / (rate * step.alone),
         hbm_bytes=total * traffic.hbm_fraction,
         l2_bytes=total,
         hbm_bandwidth=gpu.hbm.sustained_gb_per_s * 1e3,

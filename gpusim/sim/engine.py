@@ -1,7 +1,7 @@
 """Runs the launches of a call on the simulated machine."""
 
 from gpusim.errors import SpecError
-from gpusim.launch_result import LaunchResult, Span
+from gpusim.launch_result import LaunchResult, Sample, Span
 from gpusim.machine.account import launch_result, total_result
 from gpusim.machine.place import Placed, place
 from gpusim.result import Result
@@ -12,6 +12,8 @@ from gpusim.spec.gpu import Gpu
 
 #: CTAs of a launch that can be simulated one by one; their order is kept in memory.
 MAX_CTAS = 2**25
+#: Items of a launch that can be traced: each keeps about half a kilobyte.
+MAX_TRACED = 2**22
 
 
 def simulate_launches(
@@ -35,12 +37,14 @@ def simulate_launches(
         l2: 'cold' or 'warm'.
         load: 'benchmark', 'steady' or seconds of continuous load; decides the clock.
         merge: let a slot take several equal items in one go while many are left.
-        trace: keep a span per CTA (and merge nothing).
+        trace: keep a span per work item, and counters over time (and merge nothing).
 
     Raises:
         SpecError: if a launch does not fit on the GPU, or has too many CTAs.
     """
-    results, spans = launch_results(gpu, launches, l2=l2, load=load, merge=merge, trace=trace)
+    results, spans, samples = launch_results(
+        gpu, launches, l2=l2, load=load, merge=merge, trace=trace
+    )
     return total_result(
         attention,
         gpu,
@@ -49,6 +53,7 @@ def simulate_launches(
         names=names,
         engine="sim",
         spans=spans,
+        samples=samples,
     )
 
 
@@ -60,7 +65,7 @@ def launch_results(
     load: str | float = "steady",
     merge: bool = True,
     trace: bool = False,
-) -> tuple[tuple[LaunchResult, ...], tuple[Span, ...]]:
+) -> tuple[tuple[LaunchResult, ...], tuple[Span, ...], tuple[Sample, ...]]:
     """Simulate launches that follow one another, each by itself; arguments as above.
 
     Raises:
@@ -68,17 +73,20 @@ def launch_results(
     """
     results: list[LaunchResult] = []
     spans: list[Span] = []
+    samples: list[Sample] = []
     start = 0.0
     for index, placed in enumerate(place(launches, gpu, load=load, warm=l2 == "warm")):
         start += placed.gap_us
-        _check_size(placed.launch)
+        _check_size(placed.launch, trace=trace)
         run = LaunchRun(placed, merge=merge and not trace, trace=trace)
         run.execute()
         results.append(launch_result(placed, run.timing(), gpu))
         if trace:
-            spans += [run.span(raw, index, start) for raw in run.raw_spans]
+            traced = run.traced(index, start)
+            spans += traced[0]
+            samples += traced[1]
         start += run.env.now
-    return tuple(results), tuple(spans)
+    return tuple(results), tuple(spans), tuple(samples)
 
 
 def simulated_us(placed: Placed) -> float:
@@ -87,16 +95,21 @@ def simulated_us(placed: Placed) -> float:
     Raises:
         SpecError: if it has too many CTAs.
     """
-    _check_size(placed.launch)
+    _check_size(placed.launch, trace=False)
     run = LaunchRun(placed, merge=True, trace=False)
     run.execute()
     return run.timing().time_us
 
 
-def _check_size(launch: Launch) -> None:
+def _check_size(launch: Launch, *, trace: bool) -> None:
     ctas = launch.work.num_items
     if ctas > MAX_CTAS:
         raise SpecError(
             f"{launch.name}: expected at most {MAX_CTAS} CTAs to simulate, found {ctas};"
             " the analytic engine has no such limit"
+        )
+    if trace and ctas > MAX_TRACED:
+        raise SpecError(
+            f"{launch.name}: expected at most {MAX_TRACED} CTAs to trace, found {ctas};"
+            " without a trace there may be more"
         )

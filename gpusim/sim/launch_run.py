@@ -6,11 +6,12 @@ from typing import Any
 import simpy
 
 from gpusim.errors import SpecError
-from gpusim.launch_result import Span
+from gpusim.launch_result import Sample, Span
 from gpusim.machine.account import Timing
 from gpusim.machine.place import Placed
 from gpusim.sim.dispatch import dispatch
 from gpusim.sim.stepping import Stepping
+from gpusim.sim.watch import Stay, WatchedStepping, samples, spans
 
 
 class LaunchRun:
@@ -20,7 +21,7 @@ class LaunchRun:
         self.placed = placed
         self.env = simpy.Environment()
         per_sm = placed.occupancy.ctas_per_sm
-        self.stepping = Stepping(
+        self.stepping = (WatchedStepping if trace else Stepping)(
             self.env,
             placed.num_sms,
             [0.0, *(placed.rate(n) for n in range(1, per_sm + 1))],
@@ -28,7 +29,7 @@ class LaunchRun:
             placed.l2_bandwidth,
         )
         self.trace = trace
-        self.raw_spans: list[tuple[int, int, int, float, float, float]] = []
+        self.stays: list[Stay] = []
         self._rows, self._ctas = dispatch(placed, merge=merge)
         self._ramp_us = placed.ramp_us
         # Slots start together and are never empty until their last CTA ends.
@@ -73,22 +74,28 @@ class LaunchRun:
                     yield enter(sm, delay, steps * count, hbm_step, l2_step)
                 else:
                     yield env.timeout(delay)
+                wait = None
                 if peers is not None:
-                    yield from self._fix_up(worker, peers[row])
+                    wait = yield from self._fix_up(worker, peers[row])
                 if self.trace:
-                    self.raw_spans.append((sm, slot, first, start, start + delay, env.now))
-                    start = env.now
+                    end = env.now
+                    loop, wait = start + delay, end if wait is None else wait
+                    self.stays.append(Stay(sm, slot, first, row, start, loop, wait, end))
+                    start = end
         self._resident_us += env.now
         self._sm_end[sm] = env.now
 
-    def _fix_up(self, worker: int, peers: int) -> Generator[simpy.Event, Any, None]:
-        """Announce a worker's first result; wait for those of its peers and merge them."""
+    def _fix_up(self, worker: int, peers: int) -> Generator[simpy.Event, Any, float]:
+        """Announce a worker's first result; wait for those of its peers and merge them.
+
+        Returns when that began.
+        """
         first = self._first_done[worker]
         if not first.triggered:
             first.succeed()
-        if not peers:
-            return
         start = self.env.now
+        if not peers:
+            return start
         if not self._fixing:
             self._loops_idle_us = self.stepping.idle_us()
         self._fixing += 1
@@ -100,6 +107,7 @@ class LaunchRun:
         self._fixing -= 1
         if not self._fixing:
             self._fix_up_limits_us += self.stepping.idle_us() - self._loops_idle_us
+        return start
 
     def timing(self) -> Timing:
         """Time and its causes, as shares of the slots' time."""
@@ -124,12 +132,8 @@ class LaunchRun:
             sm_busy_us=sum(self._sm_end),
         )
 
-    def span(
-        self, raw: tuple[int, int, int, float, float, float], launch: int, offset: float
-    ) -> Span:
-        """A span with times from the start of the call."""
-        sm, slot, item, *times = raw
-        start, loop, end = (offset + time for time in times)
-        return Span(
-            launch=launch, sm=sm, slot=slot, item=item, start_us=start, loop_us=loop, end_us=end
-        )
+    def traced(self, launch: int, offset: float) -> tuple[list[Span], list[Sample]]:
+        """Spans and samples of a traced run, with times from the start of the call."""
+        assert isinstance(self.stepping, WatchedStepping)
+        found = spans(self.stays, self.placed, launch, offset)
+        return found, samples(self.stepping.flows, self.stays, self.env.now, launch, offset)

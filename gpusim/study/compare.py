@@ -69,6 +69,7 @@ def compare_files(
     schedules: Sequence[str] = (),
     baseline: str | None = None,
     engine: str = "sim",
+    trace: bool = False,
 ) -> Comparison:
     """Load workload files (or shipped names) and rank schedules on each.
 
@@ -80,11 +81,12 @@ def compare_files(
     for file, workload in load_files(files, gpus=gpus, schedules=schedules):
         with mistakes_in(file):
             found = compare_workload(
-                workload, schedules=schedules, baseline=baseline, engine=engine
+                workload, schedules=schedules, baseline=baseline, engine=engine, trace=trace
             )
         total.entries.extend(found.entries)
         total.skipped.extend(found.skipped)
         total.notes.extend(found.notes)
+        total.cases.extend(found.cases)
     return total
 
 

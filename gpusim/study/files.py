@@ -6,10 +6,18 @@ from pathlib import Path
 
 from gpusim.errors import SpecError
 from gpusim.schedules.catalogue import check_choice
+from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu
 from gpusim.spec.load_model import load_any_workload
 from gpusim.spec.model_workload import AnyWorkload
-from gpusim.study.predict import Run, choices_of, joined, simulate_workload
+from gpusim.study.predict import (
+    DEFAULT_GPUS,
+    Run,
+    choices_of,
+    joined,
+    load_gpus,
+    simulate_workload,
+)
 
 
 def simulate_files(
@@ -18,6 +26,7 @@ def simulate_files(
     gpus: Sequence[str] = (),
     schedules: Sequence[str] = (),
     engine: str = "sim",
+    trace: bool = False,
 ) -> Run:
     """Load workload files (or shipped names) and predict them; arguments override what they name.
 
@@ -31,7 +40,7 @@ def simulate_files(
             chosen = tuple(c for name in schedules for c in choices_of(workload, name))
             workload = workload.model_copy(update={"schedules": chosen})
         with mistakes_in(file):
-            runs.append(simulate_workload(workload, engine=engine))
+            runs.append(simulate_workload(workload, engine=engine, trace=trace))
     return joined(runs)
 
 
@@ -51,6 +60,19 @@ def load_files(
             if name not in {choice.name for choice in workload.schedules}:
                 check_choice(name, {}, where="--schedule")
         yield file, workload.model_copy(update={"gpus": tuple(gpus)}) if gpus else workload
+
+
+def inputs_of(
+    files: Sequence[str | Path], *, gpus: Sequence[str] = ()
+) -> tuple[dict[str, AnyWorkload], list[Gpu]]:
+    """Workloads by file (or shipped name) as `load_files` has them, and every profile they run on.
+
+    Raises:
+        SpecError: for an unknown name, or a mistake in a file.
+    """
+    workloads = {str(file): found for file, found in load_files(files, gpus=gpus, schedules=())}
+    names = dict.fromkeys(n for found in workloads.values() for n in found.gpus or DEFAULT_GPUS)
+    return workloads, load_gpus(list(names))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """All of a workload: its GPUs and schedules, what was left out, and what to know of the rest."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gpusim.errors import SpecError
 from gpusim.result import Result
@@ -18,18 +18,34 @@ DEFAULT_GPUS = ("a100_sxm_80gb", "h100_sxm", "rtx_6000_ada")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A prediction, and all that it was made of."""
+
+    workload: AnyWorkload
+    gpu: Gpu
+    choice: ScheduleChoice
+    result: Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Results of several predictions, why some were left out, and what to know of the others."""
+    """Results of several predictions, why some were left out, and what to know of the others.
+
+    Attributes:
+        cases: the same results, each with what it was made of, for figures and reports.
+    """
 
     results: list[Result]
     skipped: list[str]
     notes: list[str]
+    cases: list[Case] = field(default_factory=list)
 
 
-def simulate_workload(workload: AnyWorkload, *, engine: str = "sim") -> Run:
+def simulate_workload(workload: AnyWorkload, *, engine: str = "sim", trace: bool = False) -> Run:
     """Predict every GPU and schedule of a workload, GPU by GPU.
 
-    If it names no GPUs, `DEFAULT_GPUS` run; if it names no schedules, all that can take it.
+    If it names no GPUs, `DEFAULT_GPUS` run; if it names no schedules, all that can take it. With
+    `trace`, results of `sim` keep a span per CTA.
 
     Raises:
         SpecError: if a schedule that the workload names cannot take it, or none can.
@@ -38,7 +54,9 @@ def simulate_workload(workload: AnyWorkload, *, engine: str = "sim") -> Run:
     choices = workload.schedules or tuple(ScheduleChoice(name=name) for name in SCHEDULES)
     strict = bool(workload.schedules)
     gpus = load_gpus(workload.gpus or DEFAULT_GPUS)
-    run = joined(predict(workload, gpu, choices, engine=engine, strict=strict) for gpu in gpus)
+    run = joined(
+        predict(workload, gpu, choices, engine=engine, strict=strict, trace=trace) for gpu in gpus
+    )
     if not run.results:
         raise nothing_runs(run.skipped)
     return run
@@ -51,6 +69,7 @@ def predict(
     *,
     engine: str = "sim",
     strict: bool = False,
+    trace: bool = False,
 ) -> Run:
     """Predict a workload with several schedules on one GPU; leave out those that cannot take it.
 
@@ -60,7 +79,7 @@ def predict(
     run = Run(results=[], skipped=[], notes=[])
     for choice in choices:
         try:
-            result = _result(workload, gpu, choice, engine)
+            result = _result(workload, gpu, choice, engine, trace=trace)
         except SpecError as error:
             if strict:
                 raise
@@ -68,19 +87,24 @@ def predict(
             run.skipped.append(f"{gpu.name}, {choice.name}: {reason}")
         else:
             run.results.append(result)
+            run.cases.append(Case(workload=workload, gpu=gpu, choice=choice, result=result))
             run.notes.extend(_notes(result, gpu))
     return run
 
 
-def _result(workload: AnyWorkload, gpu: Gpu, choice: ScheduleChoice, engine: str) -> Result:
+def _result(
+    workload: AnyWorkload, gpu: Gpu, choice: ScheduleChoice, engine: str, *, trace: bool
+) -> Result:
     state = {"l2": workload.l2, "load": workload.load, "workload": workload.name}
     options = state | choice.options
     if isinstance(workload, ModelWorkload):
+        if trace:
+            raise SpecError("trace: expected a workload of attention, found a model's step")
         model, sequences = workload.model, workload.sequences
         return forward_pass(
             model, sequences, gpu, choice.name, engine=engine, **workload.parts(), **options
         )
-    return simulate(workload.attention, gpu, choice.name, engine, **options)
+    return simulate(workload.attention, gpu, choice.name, engine, trace=trace, **options)
 
 
 def _notes(result: Result, gpu: Gpu) -> list[str]:
@@ -130,4 +154,5 @@ def joined(runs: Iterable[Run]) -> Run:
         total.results.extend(run.results)
         total.skipped.extend(run.skipped)
         total.notes.extend(note for note in run.notes if note not in total.notes)
+        total.cases.extend(run.cases)
     return total

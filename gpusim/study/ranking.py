@@ -13,6 +13,7 @@ from gpusim.spec.validate import validate
 from gpusim.spec.workload import ScheduleChoice
 from gpusim.study.predict import (
     DEFAULT_GPUS,
+    Case,
     Run,
     check_choices,
     choices_of,
@@ -54,11 +55,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Entries by workload, GPU and rank, why some schedules were left out, and what to know."""
+    """Entries by workload, GPU and rank, why some schedules were left out, and what to know.
+
+    Attributes:
+        cases: the entries' results in the same order, each with what it was made of.
+    """
 
     entries: list[Entry]
     skipped: list[str]
     notes: list[str] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
 
 
 def compare_workload(
@@ -68,6 +74,7 @@ def compare_workload(
     schedules: Sequence[str | Mapping[str, Any]] = (),
     baseline: str | None = None,
     engine: str = "sim",
+    trace: bool = False,
 ) -> Comparison:
     """Rank schedules on a workload, GPU by GPU; those that cannot take it are left out.
 
@@ -82,10 +89,11 @@ def compare_workload(
         _check_baseline(baseline, {choice.name for choice in choices})
     found = Comparison(entries=[], skipped=[])
     for gpu in gpus or load_gpus(workload.gpus or DEFAULT_GPUS):
-        run = predict(workload, gpu, choices, engine=engine)
+        run = predict(workload, gpu, choices, engine=engine, trace=trace)
         found.skipped.extend(run.skipped)
         found.notes.extend(note for note in run.notes if note not in found.notes)
         found.entries.extend(_ranked(run, gpu, baseline))
+        found.cases.extend(sorted(run.cases, key=lambda case: case.result.time_us))
     if not found.entries:
         raise nothing_runs(found.skipped)
     return found

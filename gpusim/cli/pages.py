@@ -1,0 +1,71 @@
+"""`--report`: the page of each command, written."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpusim.cli.output import write_file
+from gpusim.cli.page_inputs import inputs_of, inputs_of_workloads
+from gpusim.report.page import Page, render_page
+
+if TYPE_CHECKING:
+    from gpusim.study.predict import Case, Run
+    from gpusim.study.ranking import Comparison
+    from gpusim.study.validate import Validation
+
+
+def simulate_report(report: Path, run: "Run", files: Sequence[str], gpus: Sequence[str]) -> None:
+    """Write the page of predictions."""
+    from gpusim.report.simulate_page import simulate_page
+
+    rows = [result.as_dict() for result in run.results]
+    inputs = inputs_of_workloads(files, gpus)
+    figures = _figures(run.cases)
+    _write(
+        simulate_page(rows, inputs, figures=figures, notes=run.notes, skipped=run.skipped), report
+    )
+
+
+def compare_report(
+    report: Path,
+    found: "Comparison",
+    files: Sequence[str],
+    gpus: Sequence[str],
+    baseline: str | None,
+) -> None:
+    """Write the page of a comparison."""
+    from gpusim.report.compare_page import compare_page
+
+    page = compare_page(
+        [entry.as_dict() for entry in found.entries],
+        inputs_of_workloads(files, gpus),
+        baseline=baseline,
+        figures=_figures(found.cases),
+        skipped=found.skipped,
+    )
+    _write(page, report)
+
+
+def validate_report(
+    report: Path, found: "Validation", statistics: Mapping[str, Any], title: str
+) -> None:
+    """Write the page of predictions against measurements."""
+    from gpusim.report.validate_page import validate_page
+    from gpusim.spec.load import load_gpu
+
+    rows = [prediction.as_row() for prediction in found.predictions]
+    gpus = [load_gpu(name) for name in dict.fromkeys(row["gpu"] for row in rows)]
+    inputs = inputs_of(gpus=gpus)
+    _write(validate_page(statistics, rows, found.trend(), inputs, title=title), report)
+
+
+def _figures(cases: "Sequence[Case]") -> Any:
+    from gpusim.report.run_figures import run_figures
+    from gpusim.study.roofline import roofline
+    from gpusim.study.run_tables import breakdown
+
+    return run_figures(breakdown([case.result for case in cases]), roofline(cases))
+
+
+def _write(page: Page, report: Path) -> None:
+    write_file(render_page(page), report)
