@@ -18,7 +18,8 @@ from gpusim.report.page_inputs import Inputs
 from gpusim.report.page_table import Table, numbers, sizes, times, words
 from gpusim.report.simulate_page import simulate_page
 from gpusim.schedules.step import Pipe
-from gpusim.spec.load import load_gpu, load_workload, shipped
+from gpusim.spec.load import load_gpu, shipped
+from gpusim.spec.load_model import load_any_workload
 from gpusim.spec.source_keys import source_keys
 from gpusim.spec.workload_text import workload_text
 
@@ -246,9 +247,9 @@ def test_every_bound_and_cause_is_a_term() -> None:
 
 @pytest.mark.parametrize("name", shipped("workloads"))
 def test_the_workload_on_a_page_is_the_one_that_ran(name: str, tmp_path: Path) -> None:
-    workload = load_workload(name)
+    workload = load_any_workload(name)
     (tmp_path / "copy.yaml").write_text(workload_text(workload), encoding="utf-8")
-    assert load_workload(tmp_path / "copy.yaml") == workload
+    assert load_any_workload(tmp_path / "copy.yaml") == workload
 
 
 def test_every_key_of_a_source_is_explained() -> None:
