@@ -7,6 +7,7 @@ from gpusim.machine.place import Placed, place
 from gpusim.result import Result
 from gpusim.schedules.launch import Launch, footprint
 from gpusim.sim.launch_run import LaunchRun
+from gpusim.sim.run import run_launch
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 
@@ -78,14 +79,17 @@ def launch_results(
     for index, placed in enumerate(place(launches, gpu, load=load, warm=l2 == "warm")):
         start += placed.gap_us
         _check_size(placed.launch, trace=trace)
-        run = LaunchRun(placed, merge=merge and not trace, trace=trace)
-        run.execute()
-        results.append(launch_result(placed, run.timing(), gpu))
         if trace:
+            run = LaunchRun(placed, merge=False, trace=True)
+            run.execute()
+            books = run.books()
             traced = run.traced(index, start)
             spans += traced[0]
             samples += traced[1]
-        start += run.env.now
+        else:
+            books = run_launch(placed, merge=merge)
+        results.append(launch_result(placed, books.timing(placed), gpu))
+        start += books.time_us
     return tuple(results), tuple(spans), tuple(samples)
 
 
@@ -96,9 +100,7 @@ def simulated_us(placed: Placed) -> float:
         SpecError: if it has too many CTAs.
     """
     _check_size(placed.launch, trace=False)
-    run = LaunchRun(placed, merge=True, trace=False)
-    run.execute()
-    return run.timing().time_us
+    return run_launch(placed, merge=True).time_us
 
 
 def _check_size(launch: Launch, *, trace: bool) -> None:

@@ -7,8 +7,8 @@ import simpy
 
 from gpusim.errors import SpecError
 from gpusim.launch_result import Sample, Span
-from gpusim.machine.account import Timing
 from gpusim.machine.place import Placed
+from gpusim.sim.books import Books
 from gpusim.sim.dispatch import dispatch
 from gpusim.sim.stepping import Stepping
 from gpusim.sim.watch import Stay, WatchedStepping, samples, spans
@@ -30,7 +30,14 @@ class LaunchRun:
         )
         self.trace = trace
         self.stays: list[Stay] = []
-        self._rows, self._ctas = dispatch(placed, merge=merge)
+        work = dispatch(placed, merge=merge)
+        rows = (work.steps.tolist(), work.hbm_step.tolist(), work.l2_step.tolist())
+        self._rows = list(zip(*rows, strict=True))
+        batches = (work.item.tolist(), work.row.tolist(), work.count.tolist())
+        self._batches = list(zip(*batches, strict=True))
+        first = work.cta_first.tolist()
+        # One iterator for all slots: each takes the next CTA.
+        self._ctas = zip(work.worker.tolist(), first[:-1], first[1:], strict=True)
         self._ramp_us = placed.ramp_us
         # Slots start together and are never empty until their last CTA ends.
         self._sm_end = [0.0] * placed.num_sms
@@ -65,8 +72,8 @@ class LaunchRun:
         env, rows, enter = self.env, self._rows, self.stepping.enter
         latency, peers = self.placed.latency_us, self._peers
         start, ramp = env.now, self._ramp_us
-        for worker, items in self._ctas:
-            for first, row, count in items:
+        for worker, begin, stop in self._ctas:
+            for first, row, count in self._batches[begin:stop]:
                 steps, hbm_step, l2_step = rows[row]
                 delay = latency * count + ramp
                 ramp = 0.0
@@ -109,27 +116,22 @@ class LaunchRun:
             self._fix_up_limits_us += self.stepping.idle_us() - self._loops_idle_us
         return start
 
-    def timing(self) -> Timing:
-        """Time and its causes, as shares of the slots' time."""
-        time = self.env.now
-        total = time * self.placed.slots
-        stepping = self.stepping.resident_us
-        saturated = self.stepping.saturated_us
-        unfilled = 1 - self.placed.lanes / self.placed.slots
-        shares = {
-            "cta_latency": (self._resident_us - stepping - self._fix_up_us) / total,
-            "fix_up": self._fix_up_us / total,
-            "step": (stepping - sum(saturated.values())) / total,
-            **{name: us / total for name, us in saturated.items()},
-            "unfilled": unfilled,
-            "tail": max(0.0, 1 - unfilled - self._resident_us / total),
-        }
-        return Timing(
-            time_us=time,
-            shares=shares,
-            limited_us=self.stepping.limited_us | {"fix_up": self._fix_up_limits_us},
+    def books(self) -> Books:
+        """Sums over the run."""
+        stepping = self.stepping
+        full, limits = stepping.saturated_us, stepping.limited_us
+        return Books(
+            time_us=self.env.now,
             resident_us=self._resident_us,
             sm_busy_us=sum(self._sm_end),
+            loop_us=stepping.resident_us,
+            full_hbm_us=full["hbm"],
+            full_l2_us=full["l2"],
+            limit_hbm_us=limits["hbm"],
+            limit_l2_us=limits["l2"],
+            limit_step_us=limits["step"],
+            fix_up_us=self._fix_up_us,
+            limit_fix_up_us=self._fix_up_limits_us,
         )
 
     def traced(self, launch: int, offset: float) -> tuple[list[Span], list[Sample]]:
