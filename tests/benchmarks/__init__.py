@@ -1,0 +1,1 @@
+"""What predictions cost; see `bench_cost.py`."""
