@@ -74,7 +74,7 @@ def _panel(axes: "Axes", group: Rows, inches: float) -> None:
     runs = _runs(group)
     top = max(row["tflops"] for row in compute)
     ridge = max(1e3 * top / row["gb_per_s"] for row in memory)
-    left = min([ridge / 30, *(row["flop_per_byte"] for row in runs)]) / 1.6
+    left = min([ridge / 30, *(row["flop_per_byte"] for row in runs)]) / 4
     right = max([ridge, *(row["flop_per_byte"] for row in runs)]) * 4
     bottom = min([top / 100, *(row["tflops"] for row in runs)]) / 2
     axes.set(xscale="log", yscale="log", xlim=(left, right), ylim=(bottom, top * 2.2))

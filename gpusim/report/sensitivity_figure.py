@@ -93,8 +93,10 @@ def _columns(count: int) -> int:
 def _panel(axes: "Axes", group: Rows, *, margin: float) -> None:
     reach = 0.0
     for place, row in enumerate(group):
+        changes = {side: 100 * (row[side] / row["base"] - 1) for side in SIDES}
+        shorter = min(map(abs, changes.values()))
         for side, (colour, hatch) in SIDES.items():
-            percent = 100 * (row[side] / row["base"] - 1)
+            percent = changes[side]
             reach = max(reach, abs(percent))
             axes.barh(
                 place,
@@ -104,6 +106,7 @@ def _panel(axes: "Axes", group: Rows, *, margin: float) -> None:
                 hatch=hatch,
                 edgecolor="white",
                 linewidth=0.4,
+                zorder=3 if abs(percent) == shorter else 2,
             )
         _write(axes, place, row)
     names_on_y(axes, [literal(row["label"]) for row in group])

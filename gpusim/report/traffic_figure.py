@@ -136,5 +136,5 @@ def _legend(figure: "FigureBase") -> None:
     mark = Line2D(
         [], [], color="black", marker="|", markersize=8, linestyle="none", markeredgewidth=1.4
     )
-    mark.set_label("compulsory: Q, K, V, O once")
+    mark.set_label("compulsory: inputs and outputs once")
     figure.legend(handles=[*handles, mark], loc="outside lower center", ncols=5)
