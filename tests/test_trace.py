@@ -218,6 +218,17 @@ def test_a_run_without_spans_shows_its_launches() -> None:
     assert {event["name"] for event in _events(trace, "C")} == {"clock"}
 
 
+def test_calls_of_a_kind_are_one_span_of_all_their_time() -> None:
+    first, *others = _run("flash2_split_kv").launches
+    step = (replace(first, calls=32), *(replace(la, operator="gemm") for la in others))
+    spans = _events(_trace(replace(_run("flash2_split_kv"), launches=step, samples=())), "X")
+    whole = [event for event in spans if event["tid"] == 1000]
+    assert whole[0]["name"] == "flash_fwd_splitkv x32"
+    end = whole[0]["ts"] + whole[0]["dur"]
+    assert end == pytest.approx(32 * (first.gap_us + first.time_us), abs=TOLERANCE)
+    assert whole[1]["ts"] == pytest.approx(end + others[0].gap_us, abs=2 * TOLERANCE)
+
+
 _TIMES = ("start", "loop", "steps", "store", "wait", "end")
 
 

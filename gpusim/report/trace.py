@@ -78,7 +78,9 @@ def _events(process: int, result: Result, spans: "Sequence[Span]") -> Iterator[E
     for track, slot in sorted(slots.items()):
         yield from _named("thread", slot, track, pid=process, tid=track)
     yield from _launches(process, result)
-    loops = [_loop_name(launch.name, launch.issued_flop) for launch in result.launches]
+    loops = [
+        _loop_name(launch.name, launch.operator, launch.issued_flop) for launch in result.launches
+    ]
     for span in spans:
         yield from _phases(process, thread(span), span, loops[span.launch])
     yield from _counters(process, result)
@@ -90,26 +92,30 @@ def _named(kind: str, name: str, order: int, **where: int) -> Iterator[Event]:
     yield {"ph": "M", **where, "name": f"{kind}_sort_index", "args": {"sort_index": order}}
 
 
-def _loop_name(kernel: str, flop: float) -> str:
+def _loop_name(kernel: str, operator: str, flop: float) -> str:
     """What the main loop of a launch's items is called; copies and combines go by their kernel."""
-    return "KV steps" if flop else kernel
+    return "KV steps" if flop and operator == "attention" else kernel
 
 
 def _launches(process: int, result: Result) -> Iterator[Event]:
-    """A span per launch, and its clock."""
+    """A span per launch, and its clock; all calls of a kind in a model's step are one span."""
     start = 0.0
     for launch in result.launches:
+        end = start + launch.total_us
         start += launch.gap_us
-        end = start + launch.time_us
         args = {
+            "operator": launch.operator,
+            "calls": launch.calls,
             "ctas": launch.ctas,
             "ctas_per_sm": launch.ctas_per_sm,
             "limiter": launch.limiter,
             "bound": launch.bound,
         }
-        yield from _span(process, LAUNCHES, launch.name, start, end, args)
-        for moment in (start, end):
-            yield _counter(process, "clock", moment, {"MHz": launch.clock_mhz})
+        name = launch.name if launch.calls == 1 else f"{launch.name} x{launch.calls}"
+        yield from _span(process, LAUNCHES, name, start, end, args)
+        if launch.clock_mhz:
+            for moment in (start, end):
+                yield _counter(process, "clock", moment, {"MHz": launch.clock_mhz})
         start = end
 
 

@@ -95,11 +95,10 @@ def predict(
 def _result(
     workload: AnyWorkload, gpu: Gpu, choice: ScheduleChoice, engine: str, *, trace: bool
 ) -> Result:
+    """One prediction; of a model's step no spans are kept, only its launches."""
     state = {"l2": workload.l2, "load": workload.load, "workload": workload.name}
     options = state | choice.options
     if isinstance(workload, ModelWorkload):
-        if trace:
-            raise SpecError("trace: expected a workload of attention, found a model's step")
         model, sequences = workload.model, workload.sequences
         return forward_pass(
             model, sequences, gpu, choice.name, engine=engine, **workload.parts(), **options

@@ -81,7 +81,8 @@ def occupancy_over_time(cases: Sequence[Case], *, bins: int = MOST_BINS) -> Rows
 def _launches(result: Result, bins: int) -> Iterator[tuple[int, LaunchResult, list[Span], Floats]]:
     """Launches with their spans, and the edges of the parts that their time is cut into."""
     if not result.spans:
-        raise SpecError(f"{result.label} on {result.gpu}: expected a traced run, found no spans")
+        run = "a traced run of attention alone" if result.step else "a traced run"
+        raise SpecError(f"{result.label} on {result.gpu}: expected {run}, found no spans")
     by_launch: dict[int, list[Span]] = {}
     for span in result.spans:
         by_launch.setdefault(span.launch, []).append(span)

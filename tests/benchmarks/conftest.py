@@ -23,7 +23,11 @@ def pytest_pycollect_makeitem(collector: Any, name: str, obj: object) -> Any:
     """Take `bench_...` for tests and `Bench...` for their classes, in this folder alone."""
     if name.startswith("bench_") and callable(obj):
         return list(collector._genfunctions(name, obj))
-    if name.startswith("Bench") and isinstance(obj, type) and obj.__module__ == "benchmarks.bench_cost":
+    if (
+        name.startswith("Bench")
+        and isinstance(obj, type)
+        and obj.__module__ == "benchmarks.bench_cost"
+    ):
         return pytest.Class.from_parent(collector, name=name, obj=obj)
     return None
 
