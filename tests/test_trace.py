@@ -213,7 +213,9 @@ def test_a_hundred_thousand_ctas_make_a_file_of_tens_of_megabytes() -> None:
 
 
 def test_a_run_without_spans_shows_its_launches() -> None:
-    trace = _trace(replace(_run("flash2_split_kv"), spans=(), samples=()))
+    content, said = trace_file([replace(_run("flash2_split_kv"), spans=(), samples=())])
+    trace = json.loads(content)
+    assert said == "1 run, launches only"
     assert [event["name"] for event in _events(trace, "X")] == ["flash_fwd_splitkv", "combine"]
     assert {event["name"] for event in _events(trace, "C")} == {"clock"}
 

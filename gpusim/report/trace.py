@@ -42,6 +42,8 @@ def trace_file(results: Sequence[Result], *, most_ctas: int | None = None) -> tu
     shown = [_thinned(result.spans, most_ctas) for result in results]
     kept, total = sum(map(len, shown)), sum(len(result.spans) for result in results)
     thinning = f"{kept} of {total} work items" if kept < total else f"all {total} work items"
+    if not total:
+        thinning = "launches only"
     if most_ctas is not None:
         thinning += f", at most {most_ctas} of a launch"
     other = {
