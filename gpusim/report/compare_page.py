@@ -12,15 +12,13 @@ from gpusim.report.page_rows import (
     fastest,
     gpu_names,
     label,
-    left_out,
     pace,
     sentence,
-    summary_table,
     terms_of,
     title_of,
-    winners_table,
 )
 from gpusim.report.page_table import Column, Table, one_time, time_of, times, words
+from gpusim.report.page_tables import left_out, summary_table, winners_table
 from gpusim.report.simulate_page import ASSUMPTIONS, run_blocks
 
 Row = Mapping[str, Any]

@@ -8,23 +8,25 @@ from gpusim.report.page import Card, Page, Section
 from gpusim.report.page_figure import Figure
 from gpusim.report.page_inputs import Inputs
 from gpusim.report.page_rows import (
-    breakdown_table,
     by_workload,
     fastest,
     gpu_names,
     is_model,
     label,
-    launches_table,
-    left_out,
     pace,
     sentence,
-    summary_table,
     terms_of,
     title_of,
+)
+from gpusim.report.page_table import Table, one_number, one_time, time_of
+from gpusim.report.page_tables import (
+    breakdown_table,
+    launches_table,
+    left_out,
+    summary_table,
     traffic_table,
     winners_table,
 )
-from gpusim.report.page_table import Table, one_number, one_time, time_of
 
 Row = Mapping[str, Any]
 
