@@ -147,6 +147,14 @@ def test_the_page_holds_the_json_of_the_command(command: str, cli: Cli, tmp_path
     assert profile == json.loads(cli("hardware", "l40s", "--format", "json").out)
 
 
+def test_an_uncalibrated_run_shows_the_numbers_that_it_used(cli: Cli, tmp_path: Path) -> None:
+    text = page_of(cli, tmp_path, (*COMMANDS["validate"], "--uncalibrated"))
+    inputs = json.loads(Reader(text).numbers)["inputs"]
+    assert inputs["command"] == "gpusim validate rows.csv --engine analytic --uncalibrated"
+    assert inputs["profiles"] == {"l40s": load_gpu("l40s").uncalibrated().numbers()}
+    assert "calibrated" not in {row["kind"] for row in inputs["profiles"]["l40s"]}
+
+
 @pytest.mark.parametrize("command", ["simulate", "two workloads", "compare"])
 def test_names_from_files_are_text(command: str, cli: Cli, tmp_path: Path) -> None:
     text = page_of(cli, tmp_path, COMMANDS[command])

@@ -47,14 +47,20 @@ def compare_report(
 
 
 def validate_report(
-    report: Path, found: "Validation", statistics: Mapping[str, Any], title: str
+    report: Path,
+    found: "Validation",
+    statistics: Mapping[str, Any],
+    *,
+    title: str,
+    uncalibrated: bool,
 ) -> None:
-    """Write the page of predictions against measurements."""
+    """Write the page of predictions against measurements, with the profiles as they were used."""
     from gpusim.report.validate_page import validate_page
-    from gpusim.spec.load import load_gpu
+    from gpusim.spec.load import load_gpu, load_uncalibrated
 
     rows = [prediction.as_row() for prediction in found.predictions]
-    gpus = [load_gpu(name) for name in dict.fromkeys(row["gpu"] for row in rows)]
+    load = load_uncalibrated if uncalibrated else load_gpu
+    gpus = [load(name) for name in dict.fromkeys(row["gpu"] for row in rows)]
     inputs = inputs_of(gpus=gpus)
     _write(validate_page(statistics, rows, found.trend(), inputs, title=title), report)
 

@@ -93,7 +93,8 @@ def validate(
         drawn = validation_figure(rows, statistics, found.trend(), title=title, form=form)
         write_file(drawn, plot)
     if report is not None:
-        validate_report(report, found, statistics, _named(sources))
+        used = {"title": _named(sources), "uncalibrated": how["uncalibrated"]}
+        validate_report(report, found, statistics, **used)
     if style == "json":
         write(json.dumps(statistics, indent=2, allow_nan=False) + "\n", None)
     elif style == "csv":
