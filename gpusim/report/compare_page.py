@@ -19,7 +19,7 @@ from gpusim.report.page_rows import (
 )
 from gpusim.report.page_table import Column, Table, one_time, time_of, times, words
 from gpusim.report.page_tables import left_out, summary_table, winners_table
-from gpusim.report.simulate_page import ASSUMPTIONS, run_blocks
+from gpusim.report.simulate_page import ASSUMPTIONS, assumed_of, run_blocks
 
 Row = Mapping[str, Any]
 
@@ -58,7 +58,7 @@ def compare_page(
         cards=() if many else tuple(_card(group, alone) for group in groups),
         evidence=tuple(evidence),
         inputs=inputs,
-        assumptions=(*_ON_REASONS, *ASSUMPTIONS),
+        assumptions=(*_ON_REASONS, *ASSUMPTIONS, *map(sentence, assumed_of(rows))),
         glossary=glossary(terms_of(rows)),
         results=list(rows),
     )

@@ -64,7 +64,7 @@ def simulate_page(
         evidence.insert(0, Section(title="All workloads", blocks=(table,)))
     if skipped:
         evidence.append(Section(title="Left out", blocks=(left_out(skipped),)))
-    assumed = list(dict.fromkeys(text for row in rows for text in row.get("assumptions", ())))
+    assumed = assumed_of(rows)
     said = [note for note in notes if not note.endswith(tuple(assumed))]
     first = next(iter(groups.values()))
     return Page(
@@ -79,6 +79,11 @@ def simulate_page(
         glossary=glossary(terms_of(rows)),
         results=list(rows),
     )
+
+
+def assumed_of(rows: Sequence[Row]) -> list[str]:
+    """What steps of models take for granted beside ASSUMPTIONS."""
+    return list(dict.fromkeys(text for row in rows for text in row.get("assumptions", ())))
 
 
 def _answer(rows: Sequence[Row], inputs: Inputs) -> str:
