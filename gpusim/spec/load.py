@@ -1,4 +1,4 @@
-"""Finds, reads and validates GPU profiles and workload files, by name or by path."""
+"""Finds, reads and validates GPU profiles, workload and plan files, by name or by path."""
 
 from functools import cache
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 from gpusim.errors import SpecError, excerpt, nearest, plain
 from gpusim.spec.gpu import Gpu
+from gpusim.spec.plan import Plan
 from gpusim.spec.sourced import merged, without_sources
 from gpusim.spec.validate import validate
 from gpusim.spec.workload import Workload
@@ -15,7 +16,7 @@ from gpusim.spec.yaml_file import read_mapping
 MAX_BASES = 8
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_KINDS = {"hardware": "GPU", "workloads/models": "model"}
+_KINDS = {"hardware": "GPU", "workloads/models": "model", "workloads/plans": "plan"}
 
 
 def shipped(kind: str, suffix: str = ".yaml") -> dict[str, Path]:
@@ -80,6 +81,20 @@ def workload_from(path: Path, document: dict[str, Any]) -> Workload:
     if isinstance(attention, dict) and "sequences" in attention:
         raise SpecError(f"{path}: attention.sequences: expected beside attention, found inside it")
     return validate(Workload, {"name": path.stem} | document, path)
+
+
+def load_plan(name_or_path: str | Path) -> Plan:
+    """Return the plan for a shipped name or a file; its CSV, if any, is looked for beside it.
+
+    Raises:
+        SpecError: if the file is missing or does not validate.
+    """
+    path = find(name_or_path, "workloads/plans")
+    plan = validate(Plan, {"name": path.stem} | read_mapping(path), path)
+    if plan.traffic.csv is None:
+        return plan
+    traffic = plan.traffic.model_copy(update={"csv": path.parent / plan.traffic.csv})
+    return plan.model_copy(update={"traffic": traffic})
 
 
 def load_uncalibrated(name_or_path: str | Path) -> Gpu:

@@ -1,10 +1,8 @@
 """Reads CSV files of measured rows, strictly: mistakes name file, line and column."""
 
-import csv
-import io
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 from gpusim.errors import SpecError, excerpt, nearest, plain
 from gpusim.schedules.catalogue import check_choice
 from gpusim.spec.attention import Attention
+from gpusim.spec.csv_file import csv_lines
 from gpusim.spec.load import load_gpu
 from gpusim.study.measured import (
     COLUMNS,
@@ -36,7 +35,7 @@ def read_measured(path: Path) -> list[MeasuredRow]:
     Raises:
         SpecError: naming file, line and column, for whatever is missing, unknown or malformed.
     """
-    lines = _lines(path)
+    lines = csv_lines(path)
     header, where = next(lines, ([], ""))
     if not header:
         raise SpecError(f"{path}: expected a header and rows, found an empty file")
@@ -45,35 +44,6 @@ def read_measured(path: Path) -> list[MeasuredRow]:
     if not rows:
         raise SpecError(f"{path}: expected rows after the header, found none")
     return rows
-
-
-def _lines(path: Path) -> Iterator[tuple[list[str], str]]:
-    """The stripped cells of each line that is not blank, and where it begins."""
-    reader = csv.reader(io.StringIO(_text_of(path), newline=""), strict=True)
-    where = f"{path}: line 1"
-    try:
-        for raw in reader:
-            cells = [cell.strip() for cell in raw]
-            if cells not in ([], [""]):
-                yield cells, where
-            where = f"{path}: line {reader.line_num + 1}"
-    except csv.Error as error:
-        open_quote = str(error) == "unexpected end of data"
-        found = " a quote that is not closed" if open_quote else f": {error}"
-        raise SpecError(f"{where}: expected CSV with commas, found{found}") from error
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise SpecError(f"{path}: expected a readable file, found: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        line = len((error.object[: error.start] + b"x").splitlines())
-        byte = error.object[error.start]
-        raise SpecError(
-            f"{path}: line {line}: expected UTF-8, found the byte 0x{byte:02x}"
-        ) from error
 
 
 def _named(header: list[str], cells: list[str], where: str) -> dict[str, str]:
