@@ -8,7 +8,7 @@ from gpusim.units import ceil_div
 
 
 class KvPages:
-    """Counts free pages; pages of decodes are taken by remainder of the step at which they need one.
+    """Free pages of a replica; decodes are counted by the step at which they need the next one.
 
     Attributes:
         total, free: pages.

@@ -67,7 +67,9 @@ def requests_of(traffic: Traffic) -> Requests:
     """
     if traffic.csv is not None:
         return _read(traffic.csv, traffic.rate_per_s)
-    assert traffic.rate_per_s and traffic.prompt_tokens and traffic.output_tokens  # see Traffic
+    assert traffic.rate_per_s is not None  # see Traffic
+    assert traffic.prompt_tokens is not None
+    assert traffic.output_tokens is not None
     gaps, prompts, outputs = (
         np.random.default_rng(stream) for stream in np.random.SeedSequence(traffic.seed).spawn(3)
     )

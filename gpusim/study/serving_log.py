@@ -55,7 +55,7 @@ class Meter:
         return self.end_us - self.start_us
 
     def add(self, start_us: float, end_us: float, steps: Steps) -> None:
-        """Add steps that took from start to end; of those at the window's ends, the share within."""
+        """Add steps from start to end; of those at the window's ends only the share within."""
         self.largest_batch = max(self.largest_batch, steps.batch)
         within = min(end_us, self.end_us) - max(start_us, self.start_us)
         if within <= 0:
