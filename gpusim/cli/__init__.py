@@ -13,6 +13,7 @@ COMMANDS = {
     "simulate": "Predict a workload: time, bound, occupancy, traffic, and why.",
     "compare": "Rank schedules on a workload, and say why the others lose.",
     "occupancy": "CTAs per SM of a kernel, what limits them, what one more would need.",
+    "plan": "GPUs and price that hold latency targets for a model and its traffic.",
     "validate": "Predict measured rows, and say how far predictions lie from them.",
     "calibrate": "Fit a profile's physical constants to measured rows.",
     "hardware": "List the GPU profiles, or show one with the source of every number.",

@@ -83,6 +83,18 @@ class Lengths(BaseModel):
         lengths: NDArray[np.int64] = np.rint(np.clip(np.exp(found), low, high)).astype(np.int64)
         return lengths
 
+    @classmethod
+    def file_schema(cls) -> dict[str, Any]:
+        """JSON Schema of what a file may write."""
+        tokens = {"type": "integer", "minimum": 1, "maximum": MAX_TOKENS}
+        names = f"^(min|max|{_PERCENTILE.pattern})$"
+        mapping = {
+            "type": "object",
+            "propertyNames": {"pattern": names},
+            "additionalProperties": tokens,
+        }
+        return {"anyOf": [tokens, mapping]}
+
     def as_dict(self) -> dict[str, int]:
         """The distribution as a file writes it."""
         ends = {"min": self.min, "max": self.max}

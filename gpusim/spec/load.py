@@ -93,7 +93,7 @@ def load_plan(name_or_path: str | Path) -> Plan:
     plan = validate(Plan, {"name": path.stem} | read_mapping(path), path)
     if plan.traffic.csv is None:
         return plan
-    traffic = plan.traffic.model_copy(update={"csv": path.parent / plan.traffic.csv})
+    traffic = plan.traffic.model_copy(update={"csv": str(path.parent / plan.traffic.csv)})
     return plan.model_copy(update={"traffic": traffic})
 
 

@@ -1,6 +1,5 @@
 """A plan file: a model, GPUs to choose from, traffic, and the latencies to hold."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -11,7 +10,7 @@ MAX_REQUESTS = 1_000_000
 MAX_DEGREE = 64
 
 Share = Annotated[float, Field(ge=0.01, le=1, allow_inf_nan=False)]
-Amount = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)]
 Degree = Annotated[int, Field(strict=True, ge=1, le=MAX_DEGREE)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Cached = Literal["fp16", "bf16", "fp8"]
@@ -54,7 +53,7 @@ class Traffic(_Part):
     rate_per_s: Amount | None = Field(default=None, description="requests of all users together")
     prompt_tokens: Lengths | None = None
     output_tokens: Lengths | None = None
-    csv: Path | None = Field(default=None, description="file of requests, beside the plan")
+    csv: str | None = Field(default=None, description="file of requests, beside the plan")
     requests: Annotated[int, Field(strict=True, ge=20, le=MAX_REQUESTS)] = Field(
         default=2000, description="how many are simulated at each rate; not with csv"
     )

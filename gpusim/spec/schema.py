@@ -3,7 +3,9 @@
 from typing import Any
 
 from gpusim.spec.gpu import Gpu
+from gpusim.spec.lengths import Lengths
 from gpusim.spec.model_workload import ModelWorkload
+from gpusim.spec.plan import Plan
 from gpusim.spec.provenance import LARGEST, SMALLEST, Kind
 from gpusim.spec.workload import Workload
 
@@ -11,8 +13,9 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def file_schema(kind: str) -> dict[str, Any]:
-    """Schema of a 'workload' or a 'hardware' file."""
-    return {"$schema": DRAFT} | (_workload() if kind == "workload" else _hardware())
+    """Schema of a 'workload', a 'plan' or a 'hardware' file."""
+    made = {"workload": _workload, "plan": _plan, "hardware": _hardware}
+    return {"$schema": DRAFT} | made[kind]()
 
 
 def _workload() -> dict[str, Any]:
@@ -47,6 +50,18 @@ def _attention_workload() -> dict[str, Any]:
     attention["required"].remove("sequences")
     schema["required"].append("sequences")
     return _with_plain_schedules(schema)
+
+
+def _plan() -> dict[str, Any]:
+    """Lengths are a number or percentiles; a GPU may be just its name, and one degree no list."""
+    schema = Plan.model_json_schema()
+    schema["$defs"]["Lengths"] = Lengths.file_schema()
+    gpus = schema["properties"]["gpus"]
+    gpus["items"] = {"anyOf": [{"type": "string"}, gpus["items"]]}
+    degrees = schema["properties"].pop("tensor_parallel")
+    notes = {key: degrees.pop(key) for key in ("title", "description", "default") if key in degrees}
+    schema["properties"]["tensor_parallel"] = notes | {"anyOf": [degrees["items"], degrees]}
+    return schema
 
 
 def _hardware() -> dict[str, Any]:

@@ -54,6 +54,15 @@ class Requests:
         )
 
     @property
+    def mean_context(self) -> float:
+        """Cached tokens of a sequence that decodes, averaged over decode steps and sequences.
+
+        A request of prompt p and output o decodes for o steps, at p + o/2 tokens on average.
+        """
+        contexts = self.prompt_tokens + self.output_tokens / 2
+        return float((self.output_tokens * contexts).sum() / self.output_tokens.sum())
+
+    @property
     def longest_tokens(self) -> int:
         """Tokens of the longest prompt with its output."""
         return int((self.prompt_tokens + self.output_tokens).max())
@@ -66,7 +75,7 @@ def requests_of(traffic: Traffic) -> Requests:
         SpecError: for a CSV that is missing or malformed.
     """
     if traffic.csv is not None:
-        return _read(traffic.csv, traffic.rate_per_s)
+        return _read(Path(traffic.csv), traffic.rate_per_s)
     assert traffic.rate_per_s is not None  # see Traffic
     assert traffic.prompt_tokens is not None
     assert traffic.output_tokens is not None
@@ -74,8 +83,9 @@ def requests_of(traffic: Traffic) -> Requests:
         np.random.default_rng(stream) for stream in np.random.SeedSequence(traffic.seed).spawn(3)
     )
     count = traffic.requests
+    arrival = np.cumsum(gaps.exponential(size=count))
     return Requests(
-        arrival=np.cumsum(gaps.exponential(size=count)),
+        arrival=arrival * (count / arrival[-1]),  # the rate is the plan's, not nearly so
         prompt_tokens=traffic.prompt_tokens.quantile(prompts.random(count)),
         output_tokens=traffic.output_tokens.quantile(outputs.random(count)),
         rate_per_s=traffic.rate_per_s,

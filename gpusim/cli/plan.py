@@ -1,0 +1,65 @@
+"""`gpusim plan PLAN`."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gpusim.cli.options import output_options
+from gpusim.cli.output import emit, not_an_input, write
+
+if TYPE_CHECKING:
+    from gpusim.study.plan_tasks import Progress
+
+
+@click.command()
+@click.argument("plan", metavar="PLAN")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    help="Seed of arrivals and lengths; default: the plan's.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="Processes; the answer does not depend on them.",
+)
+@output_options
+def plan(plan: str, seed: int | None, workers: int, style: str, output: Path | None) -> None:
+    """Say how many GPUs hold the latency targets of PLAN (a shipped name or a file), and the price.
+
+    Every GPU type and tensor-parallel degree of the plan serves the plan's requests at rates from
+    almost none to more than it can take. A plan that nothing can meet ends with status 0, and says
+    which target is missed and by how much.
+    """
+    from gpusim.report.plan import plan_table
+    from gpusim.study.plan import plan_file
+
+    not_an_input(output, [plan])
+    with _progress_bar() as progress:
+        answer = plan_file(plan, seed=seed, workers=workers, progress=progress).as_dict()
+    if style == "json":
+        write(json.dumps(answer, indent=2, allow_nan=False) + "\n", output)
+    else:
+        emit(answer["configurations"], lambda: plan_table(answer), style=style, output=output)
+
+
+@contextmanager
+def _progress_bar() -> Iterator["Progress | None"]:
+    """A bar on stderr, if that is a terminal; it is gone when the work is done."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = ("simulating", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("runs", total=None)
+        yield lambda ended, total: bar.update(task, completed=ended, total=total)
