@@ -9,8 +9,8 @@ from gpusim.spec.lengths import Lengths
 MAX_REQUESTS = 1_000_000
 MAX_DEGREE = 64
 
-Share = Annotated[float, Field(ge=0.01, le=1, allow_inf_nan=False)]
-Amount = Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)]
+Share = Annotated[float, Field(strict=True, ge=0.01, le=1, allow_inf_nan=False)]
+Amount = Annotated[float, Field(strict=True, ge=1e-9, le=1e9, allow_inf_nan=False)]
 Degree = Annotated[int, Field(strict=True, ge=1, le=MAX_DEGREE)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Cached = Literal["fp16", "bf16", "fp8"]
@@ -27,11 +27,6 @@ class GpuChoice(_Part):
     usd_per_hour: Amount | None = Field(default=None, description="rent of one GPU")
     price_source: str = Field(default="", description="who asks this price")
     price_date: str = Field(default="", description="when the price was read, as YYYY-MM-DD")
-
-    @field_validator("price_date", mode="before")
-    @classmethod
-    def _date_is_text(cls, value: Any) -> Any:
-        return str(value) if hasattr(value, "isoformat") else value
 
     @model_validator(mode="after")
     def _check_source(self) -> Self:
@@ -79,7 +74,7 @@ class Targets(_Part):
 
     ttft_ms: Amount = Field(description="time to first token, from arrival")
     tpot_ms: Amount = Field(description="time per output token after the first")
-    percentile: Annotated[float, Field(ge=1, le=99.99)] = Field(
+    percentile: Annotated[float, Field(strict=True, ge=1, le=99.99)] = Field(
         default=95, description="share of requests that keep the target, in per cent"
     )
 
@@ -99,7 +94,7 @@ class Serving(_Part):
     memory_fraction: Share = Field(
         default=0.9, description="share of HBM for weights, activations and KV cache"
     )
-    overhead_us: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
+    overhead_us: Annotated[float, Field(strict=True, ge=0, le=1e6, allow_inf_nan=False)] = Field(
         default=500.0, description="time of each step outside kernels: scheduling, sampling, copies"
     )
 
@@ -133,7 +128,7 @@ class Plan(_Part):
     traffic: Traffic
     targets: Targets
     serving: Serving = Serving()
-    headroom: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = Field(
+    headroom: Annotated[float, Field(strict=True, ge=0, le=10, allow_inf_nan=False)] = Field(
         default=0.2, description="rate kept free, as a share of the rate"
     )
 
