@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from gpusim.schedules.occupancy import Occupancy, occupancy
     from gpusim.spec.attention import Attention, Sequence
     from gpusim.spec.gpu import Gpu
-    from gpusim.spec.load import load_gpu, load_workload
+    from gpusim.spec.load import load_gpu, load_plan, load_workload
     from gpusim.spec.load_model import load_model, load_model_workload
     from gpusim.spec.model import Model
     from gpusim.spec.model_workload import ModelWorkload
+    from gpusim.spec.plan import Plan
     from gpusim.spec.workload import Workload
     from gpusim.study.compare import compare
     from gpusim.study.forward_pass import forward_pass
+    from gpusim.study.plan import plan
     from gpusim.study.predict import simulate_workload
     from gpusim.study.simulate import simulate
 
@@ -47,11 +49,14 @@ _HOMES = {
     "load_workload": "gpusim.spec.load",
     "load_model": "gpusim.spec.load_model",
     "load_model_workload": "gpusim.spec.load_model",
+    "load_plan": "gpusim.spec.load",
     "Model": "gpusim.spec.model",
     "ModelWorkload": "gpusim.spec.model_workload",
+    "Plan": "gpusim.spec.plan",
     "Workload": "gpusim.spec.workload",
     "compare": "gpusim.study.compare",
     "forward_pass": "gpusim.study.forward_pass",
+    "plan": "gpusim.study.plan",
     "simulate": "gpusim.study.simulate",
     "simulate_workload": "gpusim.study.predict",
 }
@@ -63,6 +68,7 @@ __all__ = [
     "Model",
     "ModelWorkload",
     "Occupancy",
+    "Plan",
     "Result",
     "Sequence",
     "SpecError",
@@ -72,8 +78,10 @@ __all__ = [
     "load_gpu",
     "load_model",
     "load_model_workload",
+    "load_plan",
     "load_workload",
     "occupancy",
+    "plan",
     "simulate",
     "simulate_workload",
 ]

@@ -157,7 +157,9 @@ def test_every_request_gets_all_its_tokens_and_all_pages_come_back(
 ) -> None:
     batching = Batching([row[1] for row in rows], [row[2] for row in rows], room)
     batching.waiting.extend(range(len(rows)))
-    decoded, firsts, ended = 0, [], []
+    decoded = 0
+    firsts: list[int] = []
+    ended: list[int] = []
     while len(ended) < len(rows):
         steps = batching.plan()
         assert steps is not None

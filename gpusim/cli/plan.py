@@ -39,11 +39,11 @@ def plan(plan: str, seed: int | None, workers: int, style: str, output: Path | N
     which target is missed and by how much.
     """
     from gpusim.report.plan import plan_table
-    from gpusim.study.plan import plan_file
+    from gpusim.study.plan import plan as answer_to
 
     not_an_input(output, [plan])
     with _progress_bar() as progress:
-        answer = plan_file(plan, seed=seed, workers=workers, progress=progress).as_dict()
+        answer = answer_to(plan, seed=seed, workers=workers, progress=progress).as_dict()
     if style == "json":
         write(json.dumps(answer, indent=2, allow_nan=False) + "\n", output)
     else:

@@ -23,31 +23,10 @@ SECONDS_PER_HOUR = 3600
 MILLION = 1e6
 
 
-def plan_file(
-    name_or_path: str | Path,
+def plan(
+    problem: Plan | str | Path,
     *,
     seed: int | None = None,
-    workers: int = WORKERS,
-    progress: Progress | None = None,
-) -> PlanResult:
-    """Load a plan by shipped name or file, with another seed if one is given, and answer it.
-
-    Raises:
-        SpecError: naming the file, for a mistake in it.
-    """
-    plan = load_plan(name_or_path)
-    if seed is not None:
-        traffic = plan.traffic.model_copy(update={"seed": seed})
-        plan = plan.model_copy(update={"traffic": traffic})
-    try:
-        return answer(plan, workers=workers, progress=progress)
-    except SpecError as error:
-        raise SpecError(f"{name_or_path}: {error}") from error
-
-
-def answer(
-    plan: Plan,
-    *,
     workers: int = WORKERS,
     progress: Progress | None = None,
     timer_of: TimerOf = step_times,
@@ -55,20 +34,34 @@ def answer(
     """The cheapest number of GPUs that holds a plan's targets, and all that it was chosen from.
 
     Args:
-        plan: what to plan for.
+        problem: a plan, its file, or the name of a shipped one.
+        seed: of arrivals and lengths, in the place of the plan's.
         workers: processes; the answer is the same for any number.
-        progress: told after each run how many have ended, and how many there are so far.
+        progress: told after each run how many have ended, and how many there will be.
         timer_of: step times of a configuration; default: those of the model's forward pass.
 
     Raises:
-        SpecError: for an unknown model or GPU, or a malformed file of requests.
+        SpecError: naming the file, for a mistake in it, an unknown model or GPU, or a malformed
+            file of requests.
     """
+    found = problem if isinstance(problem, Plan) else load_plan(problem)
+    if seed is not None:
+        traffic = found.traffic.model_copy(update={"seed": seed})
+        found = found.model_copy(update={"traffic": traffic})
+    try:
+        return _answer(found, Runner(workers, progress), timer_of)
+    except SpecError as error:
+        source = found.name if isinstance(problem, Plan) else problem
+        raise SpecError(f"{source}: {error}") from error
+
+
+def _answer(plan: Plan, runner: Runner, timer_of: TimerOf) -> PlanResult:
+    """Three rounds of runs: curves, the fleets that they size, other lengths of the answer."""
     try:
         model = load_model(plan.model)
     except SpecError as error:
         raise SpecError(f"model: {error}") from error
     requests = requests_of(plan.traffic)
-    runner = Runner(workers, progress)
     with runner.within:
         found = candidates(plan, model, requests)
         fitting = sum(not one.reason for one in found)
@@ -145,6 +138,7 @@ def _with_fleets(
             load=rate / one.capacity_rps,
             targets=plan.targets,
         )
+    runner.expect(len(tasks) - sum(one.replica is not None for one in prepared))
     points = runner.points(list(tasks.values()))
     for index, at in zip(tasks, points, strict=True):
         sized[index] = replace(sized[index], fleet=_fleet(sized[index], requests, at))

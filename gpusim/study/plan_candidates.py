@@ -15,6 +15,7 @@ from gpusim.study.requests import Requests
 from gpusim.study.serving import StepTimer
 from gpusim.study.serving_curve import Replica
 from gpusim.study.serving_power import power_model
+from gpusim.study.step_times import StepTimes
 
 #: Attention as vLLM runs it on GPUs with and without WGMMA.
 WITH_WGMMA, WITHOUT_WGMMA = "vllm_flash_attn_3", "vllm_flash_attn_2"
@@ -95,17 +96,19 @@ def replica_of(plan: Plan, model: Model, candidate: Candidate, timer_of: TimerOf
 
 def step_times(plan: Plan, model: Model, candidate: Candidate) -> StepTimer:
     """Step times of a configuration, from its forward passes."""
-    from gpusim.study.step_times import StepTimes
-
-    timer: StepTimer = StepTimes(
+    assert candidate.memory is not None
+    return StepTimes(
         model,
         candidate.gpu,
         candidate.schedule,
         tensor_parallel=candidate.tensor_parallel,
         weight_dtype=plan.weight_dtype,
         kv_dtype=cache_type(plan),
+        page_size=plan.serving.page_size,
+        max_tokens=plan.serving.chunk_tokens,
+        max_batch=plan.serving.max_sequences,
+        max_context=candidate.memory.longest_tokens,
     )
-    return timer
 
 
 def _candidate(

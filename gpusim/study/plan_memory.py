@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gpusim.machine.all_reduce import all_reduce_us
-from gpusim.spec.attention import BYTES
+from gpusim.spec.attention import BYTES, DType
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.model import Model
 from gpusim.spec.plan import Plan
@@ -24,6 +24,7 @@ class Memory:
         kv_bytes_per_token: one token's keys and values, at the mean context of the traffic
             (layers with a window keep no more than it).
         kv_pages, kv_tokens: whole pages of the cache, and their tokens.
+        longest_tokens: of the longest request, its output included.
         reason: why it does not fit; empty if it does.
     """
 
@@ -35,6 +36,7 @@ class Memory:
     kv_bytes_per_token: float
     kv_pages: int
     kv_tokens: int
+    longest_tokens: int
     reason: str = ""
 
 
@@ -76,11 +78,12 @@ def memory_of(
         kv_bytes_per_token=token,
         kv_pages=pages,
         kv_tokens=tokens,
+        longest_tokens=requests.longest_tokens,
         reason=reason,
     )
 
 
-def cache_type(plan: Plan) -> str:
+def cache_type(plan: Plan) -> DType:
     """Data type of the KV cache: the plan's, else that of 16-bit weights, else BF16."""
     if plan.kv_dtype is not None:
         return plan.kv_dtype
