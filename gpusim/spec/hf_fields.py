@@ -61,7 +61,5 @@ class Fields:
         """
         value = self[name]
         if value is not None and not isinstance(value, bool):
-            raise SpecError(
-                f"{self.where}{name}: expected true or false, found {excerpt(value)}"
-            )
+            raise SpecError(f"{self.where}{name}: expected true or false, found {excerpt(value)}")
         return bool(value)

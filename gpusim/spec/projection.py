@@ -45,9 +45,7 @@ class Projection:
 def attention_projections(model: "Model", tensor_parallel: int = 1) -> tuple[Projection, ...]:
     """Into queries, keys and values, and out of attention."""
     heads = model.q_heads // tensor_parallel
-    out = Projection(
-        name="o_proj", inputs=heads * model.value_dim, outputs=model.hidden_size
-    )
+    out = Projection(name="o_proj", inputs=heads * model.value_dim, outputs=model.hidden_size)
     if model.mla is not None:
         return *_latent_projections(model, heads), out
     kv_heads = model.kv_heads_per_gpu(tensor_parallel)

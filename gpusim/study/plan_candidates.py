@@ -105,7 +105,7 @@ def step_times(plan: Plan, model: Model, candidate: Candidate) -> StepTimer:
         weight_dtype=plan.weight_dtype,
         kv_dtype=cache_type(plan),
         page_size=plan.serving.page_size,
-        max_tokens=plan.serving.chunk_tokens,
+        max_chunk=plan.serving.chunk_tokens,
         max_batch=plan.serving.max_sequences,
         max_context=candidate.memory.longest_tokens,
     )

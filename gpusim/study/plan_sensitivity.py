@@ -114,7 +114,7 @@ def _of_case(
             plan.headroom,
             step_factor=case.step,
         )
-        same_gpu = configuration.candidate.gpu.name == of.candidate.gpu.name
+        same_gpu = configuration.candidate.gpu is of.candidate.gpu
         change = _change(
             configuration, sizing, case.input, case.by, case.price if same_gpu else 1.0, None
         )
