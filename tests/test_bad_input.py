@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from bad_inputs import COMMANDS, FILES, PROFILE, PROFILES
+from bad_plans import PLAN, PLANS
 from bad_workloads import NO_OPTIONS, WORKLOAD, WORKLOADS
 from conftest import Cli, Outcome
 
@@ -60,6 +61,15 @@ def test_a_workload_is_refused_for(
     old, new, *parts = case
     (tmp_path / "bad.yaml").write_text(replaced(WORKLOAD, old, new))
     refused(["simulate", "bad.yaml", "--output", "out.json"], "gpusim: bad.yaml: ", *parts)
+
+
+@table(PLANS)
+def test_a_plan_is_refused_for(
+    case: tuple[str, ...], refused: Callable[..., None], tmp_path: Path
+) -> None:
+    old, new, *parts = case
+    (tmp_path / "bad.yaml").write_text(replaced(PLAN, old, new))
+    refused(["plan", "bad.yaml", "--output", "out.json"], "gpusim: bad.yaml: ", *parts)
 
 
 @pytest.mark.parametrize("option", NO_OPTIONS)

@@ -97,6 +97,45 @@ def test_every_shipped_workload_is_accepted(path: Any) -> None:
     assert accepts(file_schema("workload"), read_mapping(path))
 
 
+@pytest.mark.parametrize("path", files("workloads/plans"))
+def test_every_shipped_plan_is_accepted(path: Any) -> None:
+    assert accepts(file_schema("plan"), read_mapping(path))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "model",
+        "gpus.0.usd_per_hour",
+        "traffic",
+        "traffic.prompt_tokens.p50",
+        "targets.ttft_ms",
+    ],
+)
+def test_a_misspelt_key_of_a_plan_is_refused(key: str) -> None:
+    document = read_mapping(shipped("workloads/plans")["a100_or_h100"])
+    assert not accepts(file_schema("plan"), renamed(document, key))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"gpus": "h100_sxm"},
+        {"gpus": []},
+        {"tensor_parallel": [0]},
+        {"headroom": "much"},
+        {"traffic": {"rate_per_s": 1, "prompt_tokens": 0, "output_tokens": 1}},
+        {"traffic": {"rate_per_s": 1, "prompt_tokens": {"p50": 0.5}, "output_tokens": 1}},
+    ],
+    ids=str,
+)
+def test_a_bad_value_of_a_plan_is_refused(change: dict[str, Any]) -> None:
+    document = read_mapping(shipped("workloads/plans")["chat_8b"])
+    assert not accepts(file_schema("plan"), document | change)
+    good = {"tensor_parallel": 2, "traffic": {"csv": "requests.csv"}}
+    assert accepts(file_schema("plan"), document | good)
+
+
 @pytest.mark.parametrize("path", files("hardware"))
 def test_every_shipped_profile_is_accepted(path: Any) -> None:
     assert accepts(file_schema("hardware"), read_mapping(path))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gpusim.errors import SpecError
+from gpusim.schedules.catalogue import check_choice
 from gpusim.spec.load import load_plan
 from gpusim.spec.load_model import load_model
 from gpusim.spec.plan import Plan
@@ -41,8 +42,8 @@ def plan(
         timer_of: step times of a configuration; default: those of the model's forward pass.
 
     Raises:
-        SpecError: naming the file, for a mistake in it, an unknown model or GPU, or a malformed
-            file of requests.
+        SpecError: naming the file, for a mistake in it, an unknown model, GPU or schedule, or a
+            malformed file of requests.
     """
     found = problem if isinstance(problem, Plan) else load_plan(problem)
     if seed is not None:
@@ -61,6 +62,8 @@ def _answer(plan: Plan, runner: Runner, timer_of: TimerOf) -> PlanResult:
         model = load_model(plan.model)
     except SpecError as error:
         raise SpecError(f"model: {error}") from error
+    if plan.schedule is not None:
+        check_choice(plan.schedule, {})
     requests = requests_of(plan.traffic)
     with runner.within:
         found = candidates(plan, model, requests)
