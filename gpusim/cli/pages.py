@@ -65,6 +65,18 @@ def validate_report(
     _write(validate_page(statistics, rows, found.trend(), inputs, title=title), report)
 
 
+def plan_report(report: Path, answer: Mapping[str, Any], name: str) -> None:
+    """Write the page of a plan's answer."""
+    from gpusim.report.plan_page import plan_page
+    from gpusim.spec.load import load_gpu, load_plan
+    from gpusim.spec.plan_text import plan_text
+
+    found = load_plan(name)
+    gpus = [load_gpu(choice.name) for choice in found.gpus]
+    inputs = inputs_of(gpus=gpus, documents={f"Plan {name}": plan_text(found)})
+    _write(plan_page(answer, inputs), report)
+
+
 def _figures(cases: "Sequence[Case]") -> Any:
     from gpusim.report.run_figures import run_figures
     from gpusim.study.roofline import roofline

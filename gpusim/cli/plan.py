@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gpusim.cli.options import output_options
-from gpusim.cli.output import emit, not_an_input, write
+from gpusim.cli.options import output_options, report_option
+from gpusim.cli.output import emit, not_an_input, not_the_same, write
 
 if TYPE_CHECKING:
     from gpusim.study.plan_tasks import Progress
@@ -30,20 +30,33 @@ if TYPE_CHECKING:
     show_default=True,
     help="Processes; the answer does not depend on them.",
 )
+@report_option
 @output_options
-def plan(plan: str, seed: int | None, workers: int, style: str, output: Path | None) -> None:
+def plan(
+    plan: str,
+    seed: int | None,
+    workers: int,
+    report: Path | None,
+    style: str,
+    output: Path | None,
+) -> None:
     """Say how many GPUs hold the latency targets of PLAN (a shipped name or a file), and the price.
 
     Every GPU type and tensor-parallel degree of the plan serves the plan's requests at rates from
     almost none to more than it can take. A plan that nothing can meet ends with status 0, and says
     which target is missed and by how much.
     """
+    from gpusim.cli.pages import plan_report
     from gpusim.report.plan import plan_table
     from gpusim.study.plan import plan as answer_to
 
     not_an_input(output, [plan])
+    not_an_input(report, [plan], option="--report")
+    not_the_same({"--output": output, "--report": report})
     with _progress_bar() as progress:
         answer = answer_to(plan, seed=seed, workers=workers, progress=progress).as_dict()
+    if report is not None:
+        plan_report(report, answer, plan)
     if style == "json":
         write(json.dumps(answer, indent=2, allow_nan=False) + "\n", output)
     else:
