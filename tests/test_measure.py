@@ -141,7 +141,8 @@ def test_rows_of_every_kernel_are_written_and_can_be_predicted(
     shown = capsys.readouterr()
     assert f"{OWN}lean: 2 rows measured\n" in shown.out
     assert f"left out: 1 of {OWN}flash1: attention.window: expected none, found 16\n" in shown.out
-    told, where = shown.err.splitlines()
+    told, *more, where = shown.err.splitlines()  # more: on a slow machine
+    assert all(" of 9 done after " in line for line in more)
     assert told.startswith("0 of 9 done after ")
     assert told.endswith(f" s; {OWN}flash2")
     assert where == f"rows are in {tmp_path / 'rows.csv'}"
