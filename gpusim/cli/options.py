@@ -104,6 +104,29 @@ def _a_page(context: click.Context, option: click.Parameter, value: Path | None)
     return _in_a_folder(context, option, value)
 
 
+def triton_option(command: F) -> F:
+    """Add `--export-triton` to a command."""
+    return click.option(
+        "--export-triton",
+        "triton",
+        type=click.Path(dir_okay=False, path_type=Path),
+        callback=_a_triton_file,
+        help="Also write all that fits as Triton autotune configurations: .py or .json.",
+    )(command)
+
+
+def _a_triton_file(
+    context: click.Context, option: click.Parameter, value: Path | None
+) -> Path | None:
+    """Refuse another format before the work is done."""
+    if value is not None and value.suffix.lower() not in (".py", ".json"):
+        raise SpecError(
+            f"{option.opts[0]}: expected a file with the suffix .py or .json,"
+            f" found {plain(str(value))}"
+        )
+    return _in_a_folder(context, option, value)
+
+
 def _a_figure(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
     """Refuse a format that there is not before the work is done."""
     if value is not None and value.suffix[1:].lower() not in FORMATS:

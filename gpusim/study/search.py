@@ -1,0 +1,197 @@
+"""The fastest of many configurations with few runs of the simulator.
+
+The closed form looks at a coarse grid of tiles, then goes on from the best of each schedule, one
+option at a time, until the best have no better neighbour. The simulator runs what the closed form
+finds best, corrected by how far the two differ for that schedule, until nothing left can be faster
+than the best by more than what is tolerated, or a share of the space has been run.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gpusim.errors import SpecError
+from gpusim.result import Result
+from gpusim.study.search_space import UNTUNED, Point, SearchSpace
+
+#: What the best found may be slower than the best there is.
+TOLERANCE = 0.03
+#: Key tiles of the coarse grid, and its stages: the first that fit.
+COARSE_N, COARSE_STAGES = (64, 128), (2, 1)
+#: Schedules whose coarse best is further behind the best of all are not looked at more closely.
+HOPELESS = 2.0
+#: From so many of a schedule's best the search goes on, as long as they change, in so many steps.
+BEAM, STEPS = 3, 12
+#: Options that change together (a warp has 16 or 32 rows of the tile), as places in a `Point`.
+LINES = ((0, 2), (1,), (3,))
+#: A configuration's ratio of `sim` to `analytic` may lie so far below the least seen of its
+#: schedule. Where it matters, within a third of the best, 1 in 20 does on the shapes of
+#: `validation.tuning`.
+SPREAD = 0.05
+#: Of the space is simulated at most this share; and so many, if that allows it, for the runners-up.
+MOST_SHARE, LEAST_RUNS = 0.015, 12
+
+
+class Candidate(NamedTuple):
+    """A point of the space of the n-th schedule."""
+
+    space: int
+    point: Point
+
+    @property
+    def simplicity(self) -> int:
+        """Options that are given; of equals the one with the fewest is preferred."""
+        return sum(value is not None for value in self.point)
+
+
+#: A candidate's result by an engine.
+Predict = Callable[[Candidate, str], Result]
+
+
+@dataclass(slots=True, kw_only=True)
+class Search:
+    """What a search has looked at, by engine; in the order of the runs.
+
+    Attributes:
+        refused: how many tiles were no candidates, by reason.
+    """
+
+    spaces: Sequence[SearchSpace]
+    predict: Predict
+    analytic: dict[Candidate, Result | None] = field(default_factory=dict)
+    simulated: dict[Candidate, Result] = field(default_factory=dict)
+    refused: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def size(self) -> int:
+        """Points of all spaces."""
+        return sum(space.most for space in self.spaces)
+
+    def estimate(self, candidate: Candidate) -> float:
+        """Time by the closed form, in us; infinite for what does not fit."""
+        if candidate not in self.analytic:
+            try:
+                self.analytic[candidate] = self.predict(candidate, "analytic")
+            except SpecError:
+                self.analytic[candidate] = None
+                self.refused[self.spaces[candidate.space].lack(candidate.point)] += 1
+        result = self.analytic[candidate]
+        return float("inf") if result is None else result.time_us
+
+    def simulate(self, candidate: Candidate) -> float:
+        """Time by the simulator, in us."""
+        if candidate not in self.simulated:
+            self.simulated[candidate] = self.predict(candidate, "sim")
+        return self.simulated[candidate].time_us
+
+    def fitting(self) -> list[Candidate]:
+        """What the closed form has seen, the fastest first."""
+        seen = (candidate for candidate, result in self.analytic.items() if result is not None)
+        return sorted(seen, key=lambda c: (self.estimate(c), c.simplicity))
+
+    def ranked(self) -> list[Candidate]:
+        """What was simulated, the fastest first."""
+        return sorted(self.simulated, key=lambda c: (self.simulate(c), c.simplicity))
+
+
+def search(spaces: Sequence[SearchSpace], predict: Predict) -> Search:
+    """Search the spaces of several schedules on one problem and GPU.
+
+    Every schedule is simulated as it is, and at its best by the closed form.
+
+    Raises:
+        SpecError: if nothing fits.
+    """
+    state = _begun(spaces, predict)
+    for index in range(len(spaces)):
+        _survey(state, index)
+    seen = state.fitting()
+    if not seen:
+        raise SpecError("expected a configuration that fits on the GPU, found none")
+    for index in range(len(spaces)):
+        best = min((state.estimate(c) for c in seen if c.space == index), default=float("inf"))
+        if best <= HOPELESS * state.estimate(seen[0]):
+            _climb(state, index)
+    _finals(state)
+    return state
+
+
+def exhaustive_search(spaces: Sequence[SearchSpace], predict: Predict) -> Search:
+    """The same by running everything that fits in both engines."""
+    state = _begun(spaces, predict)
+    for index, space in enumerate(spaces):
+        for point in space:
+            state.estimate(Candidate(index, point))
+            state.simulate(Candidate(index, point))
+    return state
+
+
+def _begun(spaces: Sequence[SearchSpace], predict: Predict) -> Search:
+    refused = sum((space.refused for space in spaces), Counter[str]())
+    return Search(spaces=spaces, predict=predict, refused=refused)
+
+
+def _survey(state: Search, index: int) -> None:
+    """The schedule as it is, and a coarse grid of tiles, with as many stages as fit."""
+    state.estimate(Candidate(index, UNTUNED))
+    for m, n, warps, stages, splits in state.spaces[index].tiles[1:]:
+        if n not in (None, *COARSE_N) or stages not in (None, COARSE_STAGES[0]):
+            continue
+        for fewer in COARSE_STAGES if stages is not None else (None,):
+            candidate = Candidate(index, (m, n, warps, fewer, splits))
+            if state.estimate(candidate) < float("inf"):
+                break
+
+
+def _climb(state: Search, index: int) -> None:
+    """Go on from the best of a schedule to all that differ in one option."""
+    done: set[Candidate] = set()
+    for _ in range(STEPS):
+        best = [c for c in state.fitting() if c.space == index][:BEAM]
+        left = [candidate for candidate in best if candidate not in done]
+        if not left:
+            return
+        done.add(left[0])
+        for point in _neighbours(state.spaces[index], left[0].point):
+            state.estimate(Candidate(index, point))
+
+
+def _neighbours(space: SearchSpace, point: Point) -> Iterator[Point]:
+    """All tiles with the same splits that differ in one option, and all splits of the tile."""
+    *tile, splits = point
+    for line in LINES:
+        kept = [place for place in range(len(tile)) if place not in line]
+        for other in space.tiles[1:]:
+            if all(other[place] == tile[place] for place in kept):
+                yield (*other[:-1], splits)
+    whole = (*tile, None)
+    yield from (whole, *space.splits(whole))
+
+
+def _finals(state: Search) -> None:
+    """Simulate in the order of corrected estimates until the rest is not worth it."""
+    queue = state.fitting()
+    for index in range(len(state.spaces)):
+        own = [candidate for candidate in queue if candidate.space == index]
+        for candidate in own[:1] + [c for c in own if c.point == UNTUNED]:
+            state.simulate(candidate)
+    least: dict[int, float] = {}
+    for candidate in state.simulated:
+        _learn(state, candidate, least)
+    left = [candidate for candidate in queue if candidate not in state.simulated]
+    while left and len(state.simulated) < max(len(least), MOST_SHARE * state.size):
+        candidate = min(left, key=lambda c: state.estimate(c) * least[c.space])
+        floor = state.estimate(candidate) * least[candidate.space] * (1 - SPREAD)
+        best = min(result.time_us for result in state.simulated.values())
+        if floor * (1 + TOLERANCE) > best and len(state.simulated) >= LEAST_RUNS:
+            return
+        left.remove(candidate)
+        state.simulate(candidate)
+        _learn(state, candidate, least)
+
+
+def _learn(state: Search, candidate: Candidate, least: dict[int, float]) -> None:
+    """Keep the least ratio of the simulator's time to the closed form's, by schedule."""
+    ratio = state.simulate(candidate) / state.estimate(candidate)
+    least[candidate.space] = min(ratio, least.get(candidate.space, ratio))
