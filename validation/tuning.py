@@ -119,7 +119,8 @@ class Outcome:
 
 
 COLUMNS = (
-    "shape|configurations|tried by analytic / sim|best us|found us|behind|exhaustive s|tune s|share"
+    "shape",
+    "configurations|tried by analytic / sim|best us|found us|behind|exhaustive s|tune s|share",
 )
 
 
@@ -153,7 +154,7 @@ def tuning(numbers: tuple[int, ...], workers: int) -> int:
     for outcome in outcomes(chosen, workers):
         found.append(outcome)
         click.echo(f"{len(found)} of {len(chosen)}: {', '.join(outcome.cells)}", err=True)
-    click.echo(markdown(tuple(COLUMNS.split("|", 1)), (outcome.cells for outcome in found)))
+    click.echo(markdown(COLUMNS, (outcome.cells for outcome in found)))
     return 0 if all(outcome.holds for outcome in found) else 1
 
 

@@ -1,13 +1,17 @@
 """A search space as Triton autotune configurations: a Python module, or JSON."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gpusim.units import power_of_two
 
 Row = Mapping[str, Any]
+#: BLOCK_M, BLOCK_N, NUM_SPLITS, num_warps, num_stages.
+Point = tuple[int | None, ...]
 
+#: What a space belongs to.
+NAMES = ("workload", "gpu", "schedule")
 #: A kernel that starts further warps itself, as Gluon's `warp_specialize` does, is launched with
 #: one warpgroup.
 WARPGROUP_WARPS = 4
@@ -17,8 +21,8 @@ _MODULE = '''\
 
     @triton.autotune(list(filter(keep, configs)), key=["HEAD_DIM"])
 
-`configs` has all of them, the best by gpusim's closed form first; `keep` tells which are worth a
-measurement: `functools.partial(keep, gpu="h100_sxm", within=0.05)`.
+`configs` has all of them, the best of each space by gpusim's closed form first; `keep` tells which
+are worth a measurement: `functools.partial(keep, gpu="h100_sxm", within=0.05)`.
 """
 
 import triton
@@ -74,15 +78,14 @@ def keep(config, gpu=None, schedule=None, workload=None, within=0.1):
 
 def triton_module(fits: Iterable[Row]) -> str:
     """A module that imports nothing but Triton: `configs`, and `keep` to filter them."""
+    spaces: dict[tuple[str, ...], dict[Point, float | None]] = {}
+    for fit in filter(_for_triton, fits):
+        names = tuple(fit[key] for key in NAMES)
+        spaces.setdefault(names, {}).setdefault(_point(fit), fit["analytic_us"])
     lines = []
-    spaces: dict[tuple[str, str, str], list[tuple[Any, ...]]] = {}
-    for fit in fits:
-        if _for_triton(fit):
-            names = (fit["workload"], fit["gpu"], fit["schedule"])
-            spaces.setdefault(names, []).append((*_point(fit), fit["analytic_us"]))
     for names, points in spaces.items():
         lines.append(f"    {names!r}: [\n")
-        lines += [f"        {point!r},\n" for point in dict.fromkeys(points)]
+        lines += [f"        {(*point, us)!r},\n" for point, us in points.items()]
         lines.append("    ],\n")
     return _MODULE % "".join(lines)
 
@@ -93,7 +96,7 @@ def triton_json(fits: Iterable[Row]) -> str:
     for fit in filter(_for_triton, fits):
         m, n, splits, warps, stages = _point(fit)
         sizes = {"BLOCK_M": m, "BLOCK_N": n}
-        names = {key: fit[key] for key in ("workload", "gpu", "schedule")}
+        names = {key: fit[key] for key in NAMES}
         rows.append(
             names
             | {
@@ -112,7 +115,7 @@ def _for_triton(fit: Row) -> bool:
     return all(side and side == power_of_two(side) for side in sides)
 
 
-def _point(fit: Row) -> Sequence[int | None]:
+def _point(fit: Row) -> Point:
     chosen = fit["configuration"]
     warps = chosen.get("num_warps", WARPGROUP_WARPS)
     if warps != power_of_two(warps):

@@ -66,7 +66,7 @@ def _notes(rows: Sequence[Row], hidden: int) -> list[str]:
         notes.append(f"As it is, the fastest schedule is {untuned[0]['schedule']}: {gain}.")
     refused = sorted(done["refused"].items(), key=lambda reason: -reason[1])
     notes.append(
-        f"Of at most {done['configurations']} configurations, {done['analytic']} by analytic and"
+        f"Of about {done['configurations']} configurations, {done['analytic']} by analytic and"
         f" {done['sim']} by sim"
         + "; no candidates: " * bool(refused)
         + ", ".join(f"{count} tiles ({reason})" for reason, count in refused)

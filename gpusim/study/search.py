@@ -65,8 +65,8 @@ class Search:
 
     @property
     def size(self) -> int:
-        """Points of all spaces."""
-        return sum(space.most for space in self.spaces)
+        """About how many points all spaces have."""
+        return sum(space.about for space in self.spaces)
 
     def estimate(self, candidate: Candidate) -> float:
         """Time by the closed form, in us; infinite for what does not fit."""

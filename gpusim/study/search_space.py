@@ -54,6 +54,7 @@ class SearchSpace:
         pinned: options that were given and keep their value.
         tiles: points without splits, the schedule as it is first. Whether shared memory and
             registers hold them is seen when they are built.
+        own: launches of the schedule as it is; without what was given, if that needs more.
         splits_freely: whether splits can be chosen, too.
         refused: how many tiles make no sense on any GPU, by reason.
     """
@@ -62,13 +63,16 @@ class SearchSpace:
     attention: Attention
     gpu: Gpu
     pinned: Options
+    own: tuple[Launch, ...]
     tiles: tuple[Point, ...]
     splits_freely: bool
     refused: Counter[str]
 
     @property
-    def most(self) -> int:
-        """Points at most: those that do not fit count as well."""
+    def about(self) -> int:
+        """About how many points there are: tiles that turn out not to fit are among them, and all
+        are taken to have as many splits as the schedule's own.
+        """
         return len(self.tiles) * (1 + len(self.splits(UNTUNED)))
 
     def options(self, point: Point) -> Options:
@@ -128,13 +132,16 @@ def search_space(
         SpecError: if the schedule cannot take the problem as it is.
     """
     pinned = dict(pinned or {})
-    own = build_launches(schedule, attention, gpu, pinned)
+    own = _own(schedule, attention, gpu, pinned)
     known = SCHEDULES[schedule].options if schedule in SCHEDULES else frozenset[str]()
     refused: Counter[str] = Counter()
     tiles = [UNTUNED]
+    kept = main_tile(own) | pinned
+    main = max(own, key=lambda launch: launch.issued_flop)
     values_wide = padded_value_dim(attention) if main_tile(own) else 0
     for tile in _grid(schedule, attention, gpu, pinned, known):
-        reason = _senseless(main_tile(own) | pinned, tile, values_wide, own)
+        chosen = {name: n for name, n in zip(NAMES, tile, strict=True) if n is not None}
+        reason = _senseless(kept | chosen, main, values_wide)
         if reason:
             refused[reason] += 1
         else:
@@ -144,6 +151,7 @@ def search_space(
         attention=attention,
         gpu=gpu,
         pinned=pinned,
+        own=own,
         tiles=tuple(tiles),
         splits_freely="num_splits" in known - pinned.keys(),
         refused=refused,
@@ -161,6 +169,20 @@ def padded_value_dim(attention: Attention) -> int:
     return next((size for size in HEAD_DIMS if attention.value_dim <= size), attention.value_dim)
 
 
+def _own(schedule: str, attention: Attention, gpu: Gpu, pinned: Options) -> tuple[Launch, ...]:
+    """The launches of the schedule as it is.
+
+    Some of what was given may need a choice that is still to be made (fewer warps, a smaller tile),
+    so that the schedule is not built without it.
+    """
+    try:
+        return build_launches(schedule, attention, gpu, pinned)
+    except SpecError:
+        if not pinned.keys() & set(NAMES):
+            raise
+        return build_launches(schedule, attention, gpu, {})
+
+
 def _grid(
     schedule: str, attention: Attention, gpu: Gpu, pinned: Options, known: frozenset[str]
 ) -> Iterator[Point]:
@@ -168,7 +190,7 @@ def _grid(
     free = set(known - pinned.keys())
     if "num_warps" in free:
         try:
-            build_launches(schedule, attention, gpu, pinned | {"num_warps": 4, "block_m": 64})
+            build_launches(schedule, attention, gpu, {"num_warps": 4, "block_m": 64})
         except SpecError:
             free.remove("num_warps")  # its rows decide
     choices = (BLOCK_M, BLOCK_N, NUM_WARPS, STAGES)
@@ -179,24 +201,27 @@ def _grid(
         )
 
 
-def _senseless(own: Options, tile: Point, values_wide: int, launches: tuple[Launch, ...]) -> str:
-    """Why nobody would build a tile, if so. `values_wide` is 0 for kernels that do not fuse."""
-    m, n, warps = (own.get(k) if v is None else v for k, v in zip(NAMES, tile[:3], strict=False))
+def _senseless(chosen: Options, launch: Launch, values_wide: int) -> str:
+    """Why nobody would build a tile, if so.
+
+    `launch` is one of the schedule's; `values_wide` is 0 for kernels that do not fuse.
+    """
+    m, n, warps = (chosen.get(name) for name in NAMES[:3])
     if m is None or n is None or warps is None:
         return ""
-    if tile[2] is None:  # warpgroups of 64 rows that only multiply share the CTA's registers
-        launch = max(launches, key=lambda launch: launch.issued_flop)
+    accumulators = m * (n + values_wide)
+    if values_wide and launch.step.matrix_path == "wgmma":
+        # Warpgroups of 64 rows that only multiply share the registers of the CTA.
         threads = 2 * m
-        file = launch.registers * launch.threads
-        room = min(MOST_REGISTERS, file // threads) - CONSUMER_REGISTERS
-        return "accumulators that spill" if m * (n + values_wide) > room * threads else ""
+        room = min(MOST_REGISTERS, launch.registers * launch.threads // threads)
+        spills = accumulators > (room - CONSUMER_REGISTERS) * threads
+        return "accumulators that spill" if spills else ""
     if values_wide and m < MMA_ROWS * warps:
         return f"a warp with less than {MMA_ROWS} rows"
     if m * n < MMA_RESULTS * warps:
         return "a warp without a whole matrix instruction"
-    if m * (n + values_wide) > (MOST_REGISTERS - OTHER_REGISTERS) * 32 * warps:
-        return "accumulators that spill"
-    return ""
+    spills = accumulators > (MOST_REGISTERS - OTHER_REGISTERS) * 32 * warps
+    return "accumulators that spill" if spills else ""
 
 
 def _fit(launch: Launch, gpu: Gpu) -> Occupancy:

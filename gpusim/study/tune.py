@@ -92,8 +92,8 @@ class Tuned:
 
     Attributes:
         entries: the best, its runners-up, and every schedule as it is, the fastest first.
-        size: configurations at most, those included that turn out not to fit; analysed and
-            simulated are how many of them each engine was asked for.
+        size: about how many configurations there are; analysed and simulated are how many of them
+            each engine was asked for.
         refused: tiles that were no candidates, by reason.
         fits: if asked for, all that fit of schedules with tiles to choose, the best by the closed
             form first, those that it has not looked at last.
@@ -236,12 +236,11 @@ def _tune_gpu(
     for choice in choices:
         try:
             space = search_space(choice.name, workload.attention, gpu, choice.options)
-            launches = space.launches(UNTUNED)
         except SpecError as error:
             reason = str(error).removeprefix(f"schedule {choice.name}: ")
             skipped.append(f"{gpu.name}, {choice.name}: {reason}")
             continue
-        lacks = approximation(workload.attention, launches, exact=is_exact(choice.name))
+        lacks = approximation(workload.attention, space.own, exact=is_exact(choice.name))
         if lacks and not approximate:
             skipped.append(f"{gpu.name}, {choice.name}: {lacks}; --approximate includes it")
         else:
