@@ -19,7 +19,8 @@ from gpusim.spec.attention import Attention
 from gpusim.spec.load import load_gpu
 from gpusim.spec.workload import Workload
 from gpusim.study.processes import Processes
-from gpusim.study.tune import Tuned, tune_workload
+from gpusim.study.tune import tune_workload
+from gpusim.study.tuned import Tuned
 from validation.command import run_command
 from validation.tables import markdown
 

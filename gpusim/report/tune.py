@@ -37,7 +37,8 @@ def _group(rows: Sequence[Row]) -> str:
 
 def _cells(row: Row) -> list[str]:
     chosen, occupancy = row["configuration"], row["occupancy"]
-    name = marked(row["schedule"], row["approximation"])
+    given = f" {row['options']}" if row["untuned"] and row["options"] else ""
+    name = marked(row["schedule"] + given, row["approximation"])
     sizes = [chosen.get(side) for side in ("block_m", "block_n")]
     causes = sorted(row["breakdown"].items(), key=lambda cause: -cause[1])[:3]
     return [

@@ -40,9 +40,10 @@ class Candidate(NamedTuple):
     point: Point
 
     @property
-    def simplicity(self) -> int:
-        """Options that are given; of equals the one with the fewest is preferred."""
-        return sum(value is not None for value in self.point)
+    def simplicity(self) -> tuple[int, ...]:
+        """Of equals the one with the fewest options goes first, then the one with the smallest."""
+        given = sum(value is not None for value in self.point)
+        return given, *(value or 0 for value in self.point)
 
 
 #: A candidate's result by an engine.
