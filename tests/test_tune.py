@@ -399,6 +399,10 @@ def test_the_exported_json_has_what_triton_config_takes(cli: Cli, tmp_path: Path
         (("w.yaml", "--schedule", "falsh2"), "--schedule: expected a schedule, found 'falsh2'"),
         (("w.yaml", "--gpu", "b100"), "b100"),
         (("nothing.yaml",), "nothing.yaml"),
+        (
+            ("llama3_8b_forward_decode",),
+            "model: expected attention to tune, found a step of a whole",
+        ),
         (("w.yaml", "--workers", "0"), "--workers"),
         (
             ("w.yaml", "--schedule", "flash3_fp8"),

@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from gpusim.cli.options import output_options, triton_option, workloads_and_gpus
-from gpusim.cli.output import emit, not_an_input, write_file
-from gpusim.errors import SpecError, plain
+from gpusim.cli.output import emit, not_an_input, not_the_same, write_file
 
 
 @click.command()
@@ -52,10 +51,7 @@ def tune(  # noqa: PLR0913 - an argument for each option
 
     not_an_input(output, workloads, gpus)
     not_an_input(triton, workloads, gpus, option="--export-triton")
-    if triton is not None and output is not None and triton.resolve() == output.resolve():
-        raise SpecError(
-            f"--export-triton: expected another file than --output, found {plain(str(triton))}"
-        )
+    not_the_same({"--output": output, "--export-triton": triton})
     found = tune_files(
         workloads,
         gpus=gpus,

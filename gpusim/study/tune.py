@@ -87,6 +87,8 @@ def tune_files(
     found: list[Tuned] = []
     for file, workload in load_files(files, gpus=gpus, schedules=schedules):
         with mistakes_in(file):
+            if not isinstance(workload, Workload):
+                raise SpecError("model: expected attention to tune, found a step of a whole model")
             found += tune_workload(
                 workload,
                 schedules=schedules,
