@@ -17,6 +17,7 @@ from gpusim.errors import SpecError
 from gpusim.result import Result
 from gpusim.schedules.occupancy import occupancy
 from gpusim.spec.attention import Attention
+from gpusim.spec.load_model import load_any_workload, load_model_workload
 from gpusim.spec.workload import Workload
 from gpusim.study.search import Candidate, exhaustive_search, search
 from gpusim.study.search_space import (
@@ -29,7 +30,7 @@ from gpusim.study.search_space import (
     search_space,
     split_counts,
 )
-from gpusim.study.tune import tune_workload
+from gpusim.study.tune import attention_of, tune_workload
 from gpusim.study.tuned import Tuned
 
 A100 = gpusim.load_gpu("a100_sxm_80gb")
@@ -322,6 +323,27 @@ def test_a_kernel_of_the_users_own_is_ranked_as_it_is() -> None:
     assert {e.configuration["stages"] for e in found.entries if e not in mine} == {2}
 
 
+def test_of_a_model_the_attention_of_a_layer_is_tuned() -> None:
+    """Four GPUs share 64 query and 8 KV heads."""
+    workload = load_model_workload("llama3_70b_forward_prefill_tp4")
+    (part,) = attention_of(workload)
+    assert part.name == f"{workload.name}: attention of 80 layers"
+    assert (part.attention.q_heads, part.attention.kv_heads) == (16, 2)
+    assert part.attention.sequences == workload.sequences
+    assert (part.gpus, part.l2, part.load) == (workload.gpus, workload.l2, workload.load)
+
+
+def test_layers_with_and_without_a_window_are_tuned_apart(tmp_path: Path) -> None:
+    text = "{name: g, model: %s, sequences: [{q_len: 1, kv_len: 4096}]}"
+    (tmp_path / "w.yaml").write_text(text % "gemma3_27b")
+    parts = attention_of(load_any_workload(tmp_path / "w.yaml"))
+    assert [part.attention.window for part in parts] == [1024, None]
+    assert parts[0].name.endswith("layers, window 1024")
+    (tmp_path / "latent.yaml").write_text(text % "deepseek_v3")
+    with pytest.raises(SpecError, match="found a latent cache"):
+        attention_of(load_any_workload(tmp_path / "latent.yaml"))
+
+
 def test_exhaustive_runs_everything() -> None:
     text = SMALL + "schedules: [{name: flash2, block_m: 64, block_n: 64, num_warps: 4}]\n"
     (found,) = tuned(text, schedules=["flash2"], exhaustive=True)
@@ -399,10 +421,6 @@ def test_the_exported_json_has_what_triton_config_takes(cli: Cli, tmp_path: Path
         (("w.yaml", "--schedule", "falsh2"), "--schedule: expected a schedule, found 'falsh2'"),
         (("w.yaml", "--gpu", "b100"), "b100"),
         (("nothing.yaml",), "nothing.yaml"),
-        (
-            ("llama3_8b_forward_decode",),
-            "model: expected attention to tune, found a step of a whole",
-        ),
         (("w.yaml", "--workers", "0"), "--workers"),
         (
             ("w.yaml", "--schedule", "flash3_fp8"),

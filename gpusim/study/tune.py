@@ -9,6 +9,7 @@ from gpusim.result import Result
 from gpusim.schedules.approximate import approximation
 from gpusim.schedules.catalogue import SCHEDULES, is_exact
 from gpusim.spec.gpu import Gpu
+from gpusim.spec.model_workload import AnyWorkload
 from gpusim.spec.workload import ScheduleChoice, Workload
 from gpusim.study.files import load_files, mistakes_in
 from gpusim.study.predict import (
@@ -81,22 +82,47 @@ def tune_files(
 ) -> list[Tuned]:
     """Load workload files (or shipped names) and tune for each; arguments as `tune_workload`.
 
+    Of a model's step its attention is tuned, layers of one window at a time.
+
     Raises:
         SpecError: naming the file, for a mistake in it, or a problem that no schedule can take.
     """
     found: list[Tuned] = []
     for file, workload in load_files(files, gpus=gpus, schedules=schedules):
         with mistakes_in(file):
-            if not isinstance(workload, Workload):
-                raise SpecError("model: expected attention to tune, found a step of a whole model")
-            found += tune_workload(
-                workload,
-                schedules=schedules,
-                approximate=approximate,
-                exhaustive=exhaustive,
-                list_fits=list_fits,
-                workers=workers,
-            )
+            for part in attention_of(workload):
+                found += tune_workload(
+                    part,
+                    schedules=schedules,
+                    approximate=approximate,
+                    exhaustive=exhaustive,
+                    list_fits=list_fits,
+                    workers=workers,
+                )
+    return found
+
+
+def attention_of(workload: AnyWorkload) -> list[Workload]:
+    """The workload; of a model's step, the attention of a layer, for each window that layers have.
+
+    Raises:
+        SpecError: if the model attends to a latent cache, which no tile here does.
+    """
+    if isinstance(workload, Workload):
+        return [workload]
+    model, state = workload.model, {"gpus", "schedules", "l2", "load"}
+    if model.mla is not None:
+        raise SpecError("model.mla: expected none to tune its attention, found a latent cache")
+    kept = {name: getattr(workload, name) for name in state}
+    shared = {
+        name: getattr(workload, name) for name in ("tensor_parallel", "kv_dtype", "page_size")
+    }
+    found = []
+    for window, layers in model.windows.items():
+        sees = f", window {window}" if window else ""
+        name = f"{workload.name[:150]}: attention of {layers} layers{sees}"
+        attention = model.attention(workload.sequences, window, **shared)
+        found.append(Workload(name=name, attention=attention, **kept))
     return found
 
 
