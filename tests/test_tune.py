@@ -19,7 +19,7 @@ from gpusim.schedules.occupancy import occupancy
 from gpusim.spec.attention import Attention
 from gpusim.spec.load_model import load_any_workload, load_model_workload
 from gpusim.spec.workload import Workload
-from gpusim.study.search import Candidate, exhaustive_search, search
+from gpusim.study.search import Candidate, Search, exhaustive_search, search
 from gpusim.study.search_space import (
     BLOCK_M,
     BLOCK_N,
@@ -237,6 +237,29 @@ def test_a_space_in_which_nothing_fits_is_refused() -> None:
     spaces = [search_space("flash2", attention, A100, pinned)]
     with pytest.raises(SpecError, match="expected a configuration that fits"):
         search(spaces, Counting(spaces))
+
+
+def test_what_the_simulator_refuses_is_no_candidate() -> None:
+    """Then the next ones are run; if it refuses all, that is said."""
+    spaces = spaces_of(prefill(130), A100, "flash2")
+    predict = Counting(spaces)
+    first = search(spaces, predict).ranked()[0]
+
+    def without(refused: set[Candidate], engine: str) -> Search:
+        def some(candidate: Candidate, by: str) -> Result:
+            if by == engine and (not refused or candidate in refused):
+                raise SpecError("too much")
+            return predict(candidate, by)
+
+        return search(spaces, some)
+
+    found = without({first}, "sim")
+    assert first not in found.ranked()
+    assert found.refused["refused by sim"] == 1
+    with pytest.raises(SpecError, match="expected a configuration that can be simulated"):
+        without(set(), "sim").ranked()
+    with pytest.raises(SpecError, match="expected a configuration that fits"):
+        without(set(), "analytic")
 
 
 # -- the command --

@@ -9,6 +9,7 @@ than the best by more than what is tolerated, or a share of the space has been r
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 from gpusim.errors import SpecError
@@ -61,7 +62,7 @@ class Search:
     spaces: Sequence[SearchSpace]
     predict: Predict
     analytic: dict[Candidate, Result | None] = field(default_factory=dict)
-    simulated: dict[Candidate, Result] = field(default_factory=dict)
+    simulated: dict[Candidate, Result | None] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -71,20 +72,26 @@ class Search:
 
     def estimate(self, candidate: Candidate) -> float:
         """Time by the closed form, in us; infinite for what does not fit."""
-        if candidate not in self.analytic:
-            try:
-                self.analytic[candidate] = self.predict(candidate, "analytic")
-            except SpecError:
-                self.analytic[candidate] = None
-                self.refused[self.spaces[candidate.space].lack(candidate.point)] += 1
-        result = self.analytic[candidate]
-        return float("inf") if result is None else result.time_us
+        return self._time(candidate, "analytic", self.analytic)
 
     def simulate(self, candidate: Candidate) -> float:
-        """Time by the simulator, in us."""
-        if candidate not in self.simulated:
-            self.simulated[candidate] = self.predict(candidate, "sim")
-        return self.simulated[candidate].time_us
+        """Time by the simulator, in us; infinite for what it cannot run, such as CTAs that wait for
+        others which find no room.
+        """
+        return self._time(candidate, "sim", self.simulated)
+
+    def _time(
+        self, candidate: Candidate, engine: str, known: dict[Candidate, Result | None]
+    ) -> float:
+        if candidate not in known:
+            try:
+                known[candidate] = self.predict(candidate, engine)
+            except SpecError:
+                known[candidate] = None
+                lack = self.spaces[candidate.space].lack(candidate.point)
+                self.refused[lack or f"refused by {engine}"] += 1
+        result = known[candidate]
+        return inf if result is None else result.time_us
 
     def fitting(self) -> list[Candidate]:
         """What the closed form has seen, the fastest first."""
@@ -92,8 +99,15 @@ class Search:
         return sorted(seen, key=lambda c: (self.estimate(c), c.simplicity))
 
     def ranked(self) -> list[Candidate]:
-        """What was simulated, the fastest first."""
-        return sorted(self.simulated, key=lambda c: (self.simulate(c), c.simplicity))
+        """What was simulated, the fastest first.
+
+        Raises:
+            SpecError: if the simulator could run nothing.
+        """
+        ran = [candidate for candidate, result in self.simulated.items() if result is not None]
+        if not ran:
+            raise SpecError("expected a configuration that can be simulated, found none")
+        return sorted(ran, key=lambda c: (self.simulate(c), c.simplicity))
 
 
 def search(spaces: Sequence[SearchSpace], predict: Predict) -> Search:
@@ -111,7 +125,7 @@ def search(spaces: Sequence[SearchSpace], predict: Predict) -> Search:
     if not seen:
         raise SpecError("expected a configuration that fits on the GPU, found none")
     for index in range(len(spaces)):
-        best = min((state.estimate(c) for c in seen if c.space == index), default=float("inf"))
+        best = min((state.estimate(c) for c in seen if c.space == index), default=inf)
         if best <= HOPELESS * state.estimate(seen[0]):
             _climb(state, index)
     _finals(state)
@@ -141,7 +155,7 @@ def _survey(state: Search, index: int) -> None:
             continue
         for fewer in COARSE_STAGES if stages is not None else (None,):
             candidate = Candidate(index, (m, n, warps, fewer, splits))
-            if state.estimate(candidate) < float("inf"):
+            if state.estimate(candidate) < inf:
                 break
 
 
@@ -180,19 +194,20 @@ def _finals(state: Search) -> None:
     least: dict[int, float] = {}
     for candidate in state.simulated:
         _learn(state, candidate, least)
+    fastest = min(map(state.simulate, state.simulated), default=inf)
     left = [candidate for candidate in queue if candidate not in state.simulated]
     while left and len(state.simulated) < max(len(least), MOST_SHARE * state.size):
-        candidate = min(left, key=lambda c: state.estimate(c) * least[c.space])
-        floor = state.estimate(candidate) * least[candidate.space] * (1 - SPREAD)
-        best = min(result.time_us for result in state.simulated.values())
-        if floor * (1 + TOLERANCE) > best and len(state.simulated) >= LEAST_RUNS:
+        candidate = min(left, key=lambda c: state.estimate(c) * least.get(c.space, 1.0))
+        floor = state.estimate(candidate) * least.get(candidate.space, 1.0) * (1 - SPREAD)
+        if floor * (1 + TOLERANCE) > fastest and len(state.simulated) >= LEAST_RUNS:
             return
         left.remove(candidate)
-        state.simulate(candidate)
+        fastest = min(fastest, state.simulate(candidate))
         _learn(state, candidate, least)
 
 
 def _learn(state: Search, candidate: Candidate, least: dict[int, float]) -> None:
     """Keep the least ratio of the simulator's time to the closed form's, by schedule."""
-    ratio = state.simulate(candidate) / state.estimate(candidate)
-    least[candidate.space] = min(ratio, least.get(candidate.space, ratio))
+    if state.simulated[candidate] is not None:
+        ratio = state.simulate(candidate) / state.estimate(candidate)
+        least[candidate.space] = min(ratio, least.get(candidate.space, ratio))

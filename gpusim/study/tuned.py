@@ -117,7 +117,9 @@ def entries_of(found: Search) -> list[TunedEntry]:
     entries: list[TunedEntry] = []
     best = found.simulate(found.ranked()[0])
     for rank, candidate in enumerate(found.ranked(), start=1):
-        result, analytic = found.simulated[candidate], found.analytic[candidate]
+        result = found.simulated[candidate]
+        if result is None:
+            continue
         near = result.time_us <= (1 + TOLERANCE) * best
         configuration = _configuration(result)
         alike = any(
@@ -125,7 +127,7 @@ def entries_of(found: Search) -> list[TunedEntry]:
             == (result.schedule, configuration, result.time_us)
             for e in entries
         )
-        if alike or analytic is None or not (near or candidate.point == UNTUNED):
+        if alike or not (near or candidate.point == UNTUNED):
             continue
         entries.append(
             TunedEntry(
@@ -133,7 +135,7 @@ def entries_of(found: Search) -> list[TunedEntry]:
                 role="untuned" if not near else "runner-up" if entries else "best",
                 rank=rank,
                 ratio=result.time_us / best,
-                analytic_us=analytic.time_us,
+                analytic_us=found.estimate(candidate),
                 untuned=candidate.point == UNTUNED,
                 configuration=configuration,
             )
