@@ -27,8 +27,8 @@ BEAM, STEPS = 3, 12
 #: Options that change together (a warp has 16 or 32 rows of the tile), as places in a `Point`.
 LINES = ((0, 2), (1,), (3,))
 #: A configuration's ratio of `sim` to `analytic` may lie so far below the least seen of its
-#: schedule. Where it matters, within a third of the best, 1 in 20 does on the shapes of
-#: `validation.tuning`.
+#: schedule. On the shapes of `validation.tuning` 1 in 20 of those within a third of the best lies
+#: further below the ratio of the schedule's best by the closed form.
 SPREAD = 0.05
 #: Of the space is simulated at most this share; and so many, if that allows it, for the runners-up.
 MOST_SHARE, LEAST_RUNS = 0.015, 12
