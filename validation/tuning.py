@@ -11,12 +11,13 @@ would look the better for it.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from random import Random
 from time import process_time
 
 import click
 
 from gpusim.spec.attention import Attention
-from gpusim.spec.load import load_gpu
+from gpusim.spec.load import load_gpu, shipped
 from gpusim.spec.workload import Workload
 from gpusim.study.processes import Processes
 from gpusim.study.tune import tune_workload
@@ -75,6 +76,22 @@ SHAPES = (
     Shape("4 tokens verified, 4 x 4k", "rtx_6000_ada", (32, 8, 128), [(4, 4, 4096)]),
     Shape("512 x 512, no mask", "a100_sxm_80gb", (8, 8, 96), [(1, 512, 512)], causal=False),
 )
+
+
+def drawn(count: int, seed: int) -> list[Shape]:
+    """Random small problems, which nothing of the search was chosen on."""
+    random = Random(seed)
+    shapes = []
+    for number in range(1, count + 1):
+        group, head_dim = random.choice((1, 4, 8)), random.choice((64, 96, 128, 256))
+        q_len = random.choice((1, 1, 2, random.randint(16, 600)))
+        kv_len = q_len + random.choice((0, random.randint(64, 4000)))
+        kv_heads, batch = random.choice((1, 2, 4, 8)), random.choice((1, 1, 2, 5))
+        heads = (kv_heads * group, kv_heads, head_dim)
+        name = f"drawn {number}: {batch} x {q_len} of {kv_len}, {heads[0]}/{kv_heads} of {head_dim}"
+        gpu = random.choice(sorted(shipped("hardware")))
+        shapes.append(Shape(name, gpu, heads, [(batch, q_len, kv_len)], random.random() < 0.8))
+    return shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +164,14 @@ def outcomes(shapes: Sequence[Shape], workers: int) -> Iterator[Outcome]:
 
 @click.command()
 @click.option("--shape", "numbers", type=click.IntRange(1, len(SHAPES)), multiple=True)
+@click.option("--draw", type=click.IntRange(min=1), help="So many drawn at random instead.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True)
-def tuning(numbers: tuple[int, ...], workers: int) -> int:
+def tuning(numbers: tuple[int, ...], draw: int | None, seed: int, workers: int) -> int:
     """Search the shapes (or those of these numbers) both ways, and print a table."""
-    chosen = [SHAPES[number - 1] for number in numbers] or SHAPES
+    chosen: Sequence[Shape] = [SHAPES[number - 1] for number in numbers] or SHAPES
+    if draw:
+        chosen = drawn(draw, seed)
     found = []
     for outcome in outcomes(chosen, workers):
         found.append(outcome)
