@@ -109,6 +109,10 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form: plain dicts, lists, numbers and strings."""
+        return self.totals() | {"launches": [asdict(la) for la in self.launches]}
+
+    def totals(self) -> dict[str, Any]:
+        """The JSON form without the launches."""
         main = self.main
         step = {} if self.step is None else _step_dict(self.step)
         return {
@@ -146,7 +150,6 @@ class Result:
             "waves": main.waves,
             "energy_j": self.energy_j,
             **step,
-            "launches": [asdict(la) for la in self.launches],
         }
 
 

@@ -12,6 +12,7 @@ from gpusim.errors import SpecError
 COMMANDS = {
     "simulate": "Predict a workload: time, bound, occupancy, traffic, and why.",
     "compare": "Rank schedules on a workload, and say why the others lose.",
+    "sweep": "Predict thousands of points, a row each: shapes, tiles, what-if profiles.",
     "tune": "Find the best tiles, warps, stages, splits and schedule for a workload.",
     "occupancy": "CTAs per SM of a kernel, what limits them, what one more would need.",
     "plan": "GPUs and price that hold latency targets for a model and its traffic.",

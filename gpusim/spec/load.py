@@ -16,7 +16,12 @@ from gpusim.spec.yaml_file import read_mapping
 MAX_BASES = 8
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_KINDS = {"hardware": "GPU", "workloads/models": "model", "workloads/plans": "plan"}
+_KINDS = {
+    "hardware": "GPU",
+    "workloads/models": "model",
+    "workloads/plans": "plan",
+    "workloads/sweeps": "sweep",
+}
 
 
 def shipped(kind: str, suffix: str = ".yaml") -> dict[str, Path]:

@@ -7,14 +7,20 @@ from gpusim.spec.lengths import Lengths
 from gpusim.spec.model_workload import ModelWorkload
 from gpusim.spec.plan import Plan
 from gpusim.spec.provenance import LARGEST, SMALLEST, Kind
+from gpusim.spec.sweep_schema import sweep_schema
 from gpusim.spec.workload import Workload
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def file_schema(kind: str) -> dict[str, Any]:
-    """Schema of a 'workload', a 'plan' or a 'hardware' file."""
-    made = {"workload": _workload, "plan": _plan, "hardware": _hardware}
+    """Schema of a 'workload', a 'plan', a 'sweep' or a 'hardware' file."""
+    made = {
+        "workload": _workload,
+        "plan": _plan,
+        "sweep": sweep_schema,
+        "hardware": _hardware,
+    }
     return {"$schema": DRAFT} | made[kind]()
 
 

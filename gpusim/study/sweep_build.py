@@ -1,0 +1,222 @@
+"""Turns a sweep as it is declared into a plan: files read, names checked, values listed."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gpusim.errors import SpecError, excerpt, nearest, plain
+from gpusim.schedules.catalogue import check_choice
+from gpusim.schedules.tiling import Tiling
+from gpusim.spec.axis_values import expand
+from gpusim.spec.expression import Expression
+from gpusim.spec.fields import flatten, steps
+from gpusim.spec.gpu import Gpu
+from gpusim.spec.load import load_gpu, shipped
+from gpusim.spec.sweep import Sweep, beside
+from gpusim.spec.sweep_fields import NOT_SWEPT, check_field, with_defaults
+from gpusim.spec.what_if import Profile, changed_fields, fields_of, numbers_of, what_if
+from gpusim.study.model_version import model_version
+from gpusim.study.simulate import check_engine
+from gpusim.study.sweep_plan import Plan, Settings
+
+Axes = list[tuple[Settings, ...]]
+
+
+def build_plan(sweep: Sweep, file: str | Path = "") -> Plan:
+    """The plan of a sweep; profiles are looked for beside `file` first.
+
+    Raises:
+        SpecError: path of the field, what was expected and what was found.
+    """
+    base = {k: v for k, v in sweep.workload.items() if k not in NOT_SWEPT}
+    fields = flatten(base)
+    for field in fields:
+        check_field(field, "workload")
+    axes = [*_implied(sweep), *_axes(sweep)]
+    profile = partial(_profile, Path(file), _named(sweep, Path(file)))
+    gpus = _gpus(axes, profile)
+    _check_schedules(axes)
+    changed = dict.fromkeys([*_changed(sweep, profile), *_swept_numbers(sweep, axes, gpus)])
+    plan = Plan(
+        base={"workload": sweep.workload["name"], "engine": sweep.engine} | with_defaults(fields),
+        axes=tuple(axes),
+        gpus=gpus,
+        changed=tuple(changed),
+        derived=sweep.derived,
+        where=sweep.where,
+        launches=sweep.launches,
+        version=model_version(),
+    )
+    _check_expressions(sweep, plan)
+    return plan
+
+
+def _implied(sweep: Sweep) -> Iterator[tuple[Settings, ...]]:
+    """GPUs and schedules that the workload names, where the sweep does not."""
+    given = {*sweep.product, *(field for group in sweep.zip for field in group)}
+    for field, key in (("gpu", "gpus"), ("schedule", "schedules")):
+        if field in given:
+            continue
+        values = sweep.workload.get(key)
+        if not values:
+            raise SpecError(f"product.{field}: expected values, or {key} in the workload")
+        yield tuple({field: value} for value in expand(values, f"workload.{key}"))
+
+
+def _axes(sweep: Sweep) -> Axes:
+    axes: Axes = []
+    seen: dict[str, str] = {}
+    for field, given in sweep.product.items():
+        where = f"product.{plain(field)}"
+        _check_swept(sweep, field, where, seen)
+        axes.append(tuple({field: value} for value in expand(given, where)))
+    for i, group in enumerate(sweep.zip):
+        columns = {}
+        for field, given in group.items():
+            where = f"zip[{i}].{plain(field)}"
+            _check_swept(sweep, field, where, seen)
+            columns[field] = expand(given, where)
+        lengths = {len(values) for values in columns.values()}
+        if len(lengths) != 1:
+            counts = ", ".join(f"{len(values)} of {field}" for field, values in columns.items())
+            raise SpecError(f"zip[{i}]: expected fields with equally many values, found {counts}")
+        axes.append(
+            tuple(
+                dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
+            )
+        )
+    return axes
+
+
+def _check_swept(sweep: Sweep, field: str, where: str, seen: dict[str, str]) -> None:
+    check_field(field, where)
+    if field in seen:
+        raise SpecError(f"{where}: expected each field once, found it in {seen[field]} too")
+    if field in sweep.derived:
+        raise SpecError(f"{where}: expected each field once, found it in derived too")
+    seen[field] = where
+
+
+def _named(sweep: Sweep, file: Path) -> dict[str, Gpu]:
+    """The what-if profiles of a sweep; each may extend an earlier one."""
+    named: dict[str, Gpu] = {}
+    for name, given in sweep.profiles.items():
+        where = f"profiles.{plain(name)}"
+        if name in shipped("hardware"):
+            raise SpecError(f"{where}: expected a name of its own, found that of a profile")
+        base = given.get("extends")
+        if not isinstance(base, str):
+            raise SpecError(
+                f"{where}.extends: expected a GPU name or a file, found {excerpt(base)}"
+            )
+        changes = {key: change for key, change in given.items() if key != "extends"}
+        profile = partial(_profile, file, named)
+        try:
+            gpu = profile(base)
+            numbers: dict[str, float] = {}
+            for field, change in changed_fields(changes).items():
+                numbers |= numbers_of(gpu, field, change, profile)
+            named[name] = what_if(gpu, numbers, name)
+        except SpecError as error:
+            raise SpecError(f"{where}: {error}") from error
+    return named
+
+
+def _profile(file: Path, named: Mapping[str, Gpu], name: str) -> Gpu:
+    return named[name] if name in named else load_gpu(beside(file, name))
+
+
+def _gpus(axes: Axes, profile: Profile) -> dict[str, Gpu]:
+    """Profiles that the axes name, also those that numbers are taken from."""
+    gpus: dict[str, Gpu] = {}
+    for axis in axes:
+        for settings in axis:
+            for field, value in settings.items():
+                name = value
+                if field.startswith("gpu.") and isinstance(value, Mapping):
+                    name = value.get("from", "")
+                elif field != "gpu":
+                    continue
+                if not isinstance(name, str):
+                    raise SpecError(
+                        f"{field}: expected a GPU name or a file, found {excerpt(value)}"
+                    )
+                if name and name not in gpus:
+                    try:
+                        gpus[name] = profile(name)
+                    except SpecError as error:
+                        raise SpecError(f"{field}: {error}") from error
+    return gpus
+
+
+def _check_schedules(axes: Axes) -> None:
+    """Check names and options of schedules; options that vary by themselves are checked later."""
+    for axis in axes:
+        for field in axis[0]:
+            if field == "schedule":
+                for settings in axis:
+                    _check_schedule(settings[field])
+            elif field.startswith("schedule."):
+                name = steps(field)[1]
+                if name not in ("kernel", *Tiling.model_fields):
+                    hint = nearest(str(name), Tiling.model_fields)
+                    raise SpecError(f"{field}: expected an option of a schedule{hint}")
+
+
+def _check_schedule(value: Any) -> None:
+    name = value.get("name") if isinstance(value, Mapping) else value
+    if not isinstance(name, str):
+        raise SpecError(f"schedule: expected a name, or a mapping with one, found {excerpt(value)}")
+    options = {k: v for k, v in value.items() if k != "name"} if isinstance(value, Mapping) else {}
+    check_choice(name, options)
+
+
+def _changed(sweep: Sweep, profile: Profile) -> Iterator[str]:
+    """Numbers that what-if profiles change."""
+    for name, given in sweep.profiles.items():
+        for field in changed_fields({k: v for k, v in given.items() if k != "extends"}):
+            yield from fields_of(profile(name), field)
+
+
+def _swept_numbers(sweep: Sweep, axes: Axes, gpus: Mapping[str, Gpu]) -> Iterator[str]:
+    """Numbers of profiles that vary by themselves, or are computed; some GPU must have them."""
+    swept = [field for axis in axes for field in axis[0]]
+    for field in [*swept, *sweep.derived]:
+        if field.startswith("gpu."):
+            yield _number_field(field, gpus)
+
+
+def _number_field(field: str, gpus: Mapping[str, Gpu]) -> str:
+    name = field.removeprefix("gpu.")
+    refused: SpecError | None = None
+    for gpu in gpus.values():
+        try:
+            found = fields_of(gpu, name)
+        except SpecError as error:
+            refused = error
+            continue
+        if found == (name,):
+            return name
+        raise SpecError(
+            f"{field}: expected a number, found a section; try {field}.{found[0][len(name) + 1 :]}"
+        )
+    raise SpecError(f"gpu.{refused}")
+
+
+def _check_expressions(sweep: Sweep, plan: Plan) -> None:
+    check_engine(sweep.engine)
+    texts = [(f"derived.{plain(field)}", text) for field, text in sweep.derived.items()]
+    texts += [(f"where[{i}]", text) for i, text in enumerate(sweep.where)]
+    for field in sweep.derived:
+        check_field(field, f"derived.{plain(field)}")
+    for where, text in texts:
+        for field in Expression(text).fields:
+            if field in plan.leaves:
+                continue
+            try:
+                if not field.startswith("gpu."):
+                    raise SpecError(f"{field}: expected a field{nearest(field, plan.leaves)}")
+                _number_field(field, plan.gpus)
+            except SpecError as error:
+                raise SpecError(f"{where}: {error}") from error

@@ -1,0 +1,140 @@
+"""Part of a sweep, from numbers of combinations to lines of CSV: what one worker does at a time."""
+
+import csv
+import io
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from gpusim.errors import SpecError
+from gpusim.result import Result
+from gpusim.spec.fields import nested
+from gpusim.spec.gpu import Gpu
+from gpusim.spec.validate import validate
+from gpusim.spec.workload import ScheduleChoice, Workload
+from gpusim.study.cache import Cache, key_of
+from gpusim.study.model_version import model_version
+from gpusim.study.predict import predict
+from gpusim.study.simulate import check_engine
+from gpusim.study.sweep_columns import Kind, cell, columns_of, result_values
+from gpusim.study.sweep_plan import Plan, Point, plan_of
+
+#: Digits of a row's key; results are kept under more.
+KEY_DIGITS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Combinations `start` to `stop`, the last one not included, of the sweep that `plan` holds."""
+
+    plan: str
+    start: int
+    stop: int
+    cache: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """Rows of a task, as lines of CSV.
+
+    Attributes:
+        stop: as in the task.
+        rows: how many; fewer than combinations where conditions leave some out.
+        text: the lines.
+        errors: rows that failed, by reason.
+        cached: rows whose result was known.
+    """
+
+    stop: int
+    rows: int
+    text: str
+    errors: Counter[str]
+    cached: int
+
+
+def run_chunk(task: Task) -> Chunk:
+    """Predict the points of a task.
+
+    Raises:
+        SpecError: if this process has another version of the model than the one that asks.
+    """
+    plan = plan_of(task.plan)
+    if plan.version != model_version():
+        raise SpecError(
+            f"workers: expected the model's version {plan.version}, found {model_version()}"
+        )
+    columns, cache = _columns(task.plan), _cache(task.cache)
+    text, errors, rows, cached = io.StringIO(), Counter[str](), 0, 0
+    write = csv.writer(text, lineterminator="\n").writerow
+    for index in range(task.start, task.stop):
+        point = plan.point(index)
+        if point is None:
+            continue
+        values, known = _row(plan, point, cache)
+        write([cell(values.get(name), kind) for name, kind in columns.items()])
+        rows += 1
+        cached += known
+        if values.get("error"):
+            errors[values["error"]] += 1
+    return Chunk(stop=task.stop, rows=rows, text=text.getvalue(), errors=errors, cached=cached)
+
+
+@lru_cache(maxsize=4)
+def _columns(text: str) -> dict[str, Kind]:
+    return columns_of(plan_of(text))
+
+
+@lru_cache(maxsize=4)
+def _cache(folder: str | None) -> Cache | None:
+    return Cache(folder) if folder is not None else None
+
+
+def _row(plan: Plan, point: Point, cache: Cache | None) -> tuple[dict[str, Any], bool]:
+    """Values by column, and whether the result was known."""
+    key = _key(plan, point)
+    values = {"index": point.index, "key": key[:KEY_DIGITS], "sweep": plan.digest} | point.fields
+    found = cache.get(key) if cache else None
+    if found is not None:
+        return values | found, True
+    try:
+        if point.gpu is None or point.error:
+            raise SpecError(point.error)
+        result = _predict(point.fields, point.gpu)
+        outcome = result_values(result, launches=plan.launches)
+    except SpecError as error:
+        return values | {"error": str(error)}, False
+    except Exception as error:  # a failure of ours costs its row, not the sweep
+        return values | {"error": f"failed: {type(error).__name__}: {error}"}, False
+    if cache:
+        cache.put(key, outcome)
+    return values | outcome, False
+
+
+def _key(plan: Plan, point: Point) -> str:
+    """A digest of all inputs; names of workloads, and what rows list, are none."""
+    inputs = {name: v for name, v in point.fields.items() if not name.startswith("gpu.")}
+    inputs.pop("workload", None)
+    about = {"profile": point.profile, "launches": plan.launches, "version": plan.version}
+    return key_of(inputs | {"": about})
+
+
+def _predict(fields: dict[str, Any], gpu: Gpu) -> Result:
+    """Run one point.
+
+    Raises:
+        SpecError: for a mistake in its fields, or if the schedule or the GPU cannot take it.
+    """
+    given = {name: value for name, value in fields.items() if not name.startswith("gpu")}
+    engine, title = given.pop("engine"), given.pop("workload")
+    name = given.pop("schedule")
+    options = {k: given.pop(k) for k in [*given] if k.startswith("schedule.")}
+    kept = {option: value for option, value in options.items() if value is not None}
+    try:
+        choice = ScheduleChoice(name=name, **nested(kept).get("schedule", {}))
+        document = nested(given)
+    except ValueError as error:
+        raise SpecError(str(error)) from error
+    workload = validate(Workload, {"name": title} | document, "", join="")
+    check_engine(engine)
+    return predict(workload, gpu, (choice,), engine=engine, strict=True).results[0]

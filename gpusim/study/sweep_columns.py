@@ -1,0 +1,156 @@
+"""Columns of a sweep's rows: what identifies a point, its inputs, its results. Fixed beforehand."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from gpusim.result import Result
+from gpusim.schedules.step import Pipe
+from gpusim.study.sweep_plan import Plan
+
+Kind = Literal["int", "float", "bool", "text"]
+
+#: What a breakdown can consist of, beside pipes.
+CAUSES = (
+    *("hbm", "l2", "cta_latency", "load_latency", "sync", "fix_up"),
+    *("unfilled", "tail", "launch"),
+)
+#: The same of a model's step.
+OPERATORS = ("attention", "gemm", "norms", "all_reduce", "head", "framework")
+
+_TOTALS: dict[str, Kind] = {
+    "approximation": "text",
+    "time_us": "float",
+    "bound": "text",
+    "tflops": "float",
+    "hbm_gb_per_s": "float",
+    "flop.useful": "float",
+    "flop.issued": "float",
+    "occupancy.ctas_per_sm": "int",
+    "occupancy.warps_per_sm": "int",
+    "occupancy.fraction": "float",
+    "occupancy.limiter": "text",
+    "occupancy.achieved_fraction": "float",
+    "occupancy.sm_busy_fraction": "float",
+    "traffic.hbm_read_bytes": "float",
+    "traffic.hbm_write_bytes": "float",
+    "traffic.l2_to_sm_bytes": "float",
+    "traffic.smem_bytes": "float",
+    "traffic.compulsory_bytes": "float",
+    "traffic.footprint_bytes": "float",
+    "waves": "float",
+    "energy_j": "float",
+}
+_MAIN: dict[str, Kind] = {
+    "launch_count": "int",
+    "main.name": "text",
+    "main.ctas": "int",
+    "main.threads": "int",
+    "main.registers": "int",
+    "main.smem_bytes": "int",
+    "main.tile": "text",
+}
+
+
+def columns_of(plan: Plan) -> dict[str, Kind]:
+    """Columns of a sweep in their order, with what they hold; any value may be missing.
+
+    `index` is the number of the combination, `key` a digest of its inputs and the model's version,
+    `sweep` one of the whole sweep. Then inputs as fields of the sweep, results with dots as in the
+    JSON of a run, and `error`: why a point has no result. `main.` is the launch that speaks for
+    the call's occupancy, `breakdown.` the shares of time, which add up to 1.
+    """
+    identity: dict[str, Kind] = {"index": "int", "key": "text", "sweep": "text"}
+    found = identity | input_columns(plan) | result_columns(models="model" in plan.base)
+    if plan.launches:
+        found["launches"] = "text"
+    return found | {"error": "text"}
+
+
+def result_columns(*, models: bool = False) -> dict[str, Kind]:
+    """Columns of results, in order."""
+    shares = (*(p.value for p in Pipe), *CAUSES, *(OPERATORS if models else ()))
+    breakdown: dict[str, Kind] = {f"breakdown.{name}": "float" for name in shares}
+    pipes: dict[str, Kind] = {f"main.utilisation.{p.value}": "float" for p in Pipe}
+    return _TOTALS | breakdown | _MAIN | pipes
+
+
+def result_values(result: Result, *, launches: bool) -> dict[str, Any]:
+    """The results of a run by column; shares and utilisations that it does not have are 0.
+
+    Raises:
+        ValueError: for a cause of time without a column.
+    """
+    main, totals = result.main, result.totals()
+    values = {name: _inner(totals, name) for name in _TOTALS}
+    values |= dict.fromkeys((f"breakdown.{name}" for name in CAUSES), 0.0)
+    for pipe in Pipe:
+        values[f"breakdown.{pipe.value}"] = 0.0
+        values[f"main.utilisation.{pipe.value}"] = main.pipe_utilisation.get(pipe.value, 0.0)
+    for cause, share in result.breakdown.items():
+        values[f"breakdown.{cause}"] = share
+    values["launch_count"] = len(result.launches)
+    values["main.tile"] = " ".join(f"{k}={v}" for k, v in main.tile.items())
+    for name in ("name", "ctas", "threads", "registers", "smem_bytes"):
+        values[f"main.{name}"] = getattr(main, name)
+    if launches:
+        values["launches"] = result.as_dict()["launches"]
+    return values
+
+
+def _inner(totals: Mapping[str, Any], name: str) -> Any:
+    section, _, key = name.partition(".")
+    return totals[section][key] if key else totals[section]
+
+
+def input_columns(plan: Plan) -> dict[str, Kind]:
+    """Columns of inputs: workload, GPU with changed numbers, schedule with options, all others."""
+    leaves = [name for name in plan.leaves if not name.startswith("gpu.")]
+    ordered = ["workload", "gpu", *(f"gpu.{name}" for name in plan.changed), "schedule"]
+    ordered += [n for n in leaves if n.startswith("schedule.")]
+    ordered += [n for n in leaves if n not in ordered]
+    return {name: _kind(plan, name) for name in ordered}
+
+
+def _kind(plan: Plan, field: str) -> Kind:
+    if field.startswith("gpu."):
+        return "float"
+    if field in plan.derived:
+        return "text"
+    values = [plan.base.get(field), *plan.values_of(field)]
+    return kind_of(value for value in values if value is not None)
+
+
+def kind_of(values: Iterable[Any]) -> Kind:
+    """What a column of such values holds.
+
+    >>> kind_of([1, 2]), kind_of([1, 0.5]), kind_of(["steady", 0.5]), kind_of([])
+    ('int', 'float', 'text', 'text')
+    """
+    kinds: set[type] = {type(value) for value in values}
+    if kinds == {bool}:
+        return "bool"
+    if kinds == {int}:
+        return "int"
+    return "float" if kinds and kinds <= {int, float} else "text"
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def cell(value: Any, kind: Kind) -> str:
+    """A value as text, that of no value empty; text stays on its line.
+
+    >>> cell(None, "int"), cell(0.1, "float"), cell(True, "bool"), cell([1, 2], "text")
+    ('', '0.1', 'true', '[1,2]')
+    """
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value if value.isprintable() else _one_line(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, dict)):
+        return json.dumps(value, separators=(",", ":"))
+    return repr(float(value)) if kind == "float" else repr(value)
