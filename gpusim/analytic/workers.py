@@ -101,7 +101,9 @@ def _per_worker(placed: Placed) -> _Lists:
     own = drain(placed, units) if count <= placed.lanes else units / placed.rate(placed.residents)
     pace = own / np.where(units > 0, units, 1.0)
     own += placed.latency_us * items
-    first = placed.units[order[np.unique(work.owner, return_index=True)[1]]]
+    begin = np.empty(count, dtype=np.int64)
+    begin[work.owner[::-1]] = np.arange(len(order) - 1, -1, -1)  # the earliest is written last
+    first = placed.units[order[begin]]
     peers = np.zeros(count, dtype=np.int64)
     if work.peers is not None:
         np.maximum.at(peers, work.owner, work.peers[order])

@@ -51,10 +51,22 @@ def pass_work(
         group_rows=sizes,
         copies=copies,
         heads=heads,
-        owner=np.unique(position.ravel(), return_inverse=True)[1],
+        owner=_numbered(position.ravel()),
         row_block=grid.rows,
         row_stride=grid.splits,
     )
+
+
+def _numbered(positions: Ints) -> Ints:
+    """Positions numbered without gaps, in their order.
+
+    >>> _numbered(np.array([5, 2, 2, 9])).tolist()
+    [1, 0, 0, 2]
+    """
+    taken = np.zeros(int(positions.max()) + 1, dtype=bool)
+    taken[positions] = True
+    numbers: Ints = (np.cumsum(taken) - 1)[positions]
+    return numbers
 
 
 def num_workers(work: Work) -> int:

@@ -139,18 +139,19 @@ def _one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def cell(value: Any, kind: Kind) -> str:
-    """A value as text, that of no value empty; text stays on its line.
+def cell(value: Any, kind: Kind) -> str | float | None:
+    """A value as `csv` shall write it: text stays on its line, numbers of a column are of one kind.
 
-    >>> cell(None, "int"), cell(0.1, "float"), cell(True, "bool"), cell([1, 2], "text")
-    ('', '0.1', 'true', '[1,2]')
+    >>> cell(None, "int"), cell(1, "float"), cell(True, "bool"), cell([1, 2], "text")
+    (None, 1.0, 'true', '[1,2]')
     """
-    if value is None:
-        return ""
+    if value is None or type(value) is float:
+        return value
     if isinstance(value, str):
         return value if value.isprintable() else _one_line(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, dict)):
         return json.dumps(value, separators=(",", ":"))
-    return repr(float(value)) if kind == "float" else repr(value)
+    number: float = value
+    return float(number) if kind == "float" else number
