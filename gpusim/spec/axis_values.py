@@ -11,7 +11,7 @@ from gpusim.spec.provenance import Frozen
 from gpusim.spec.validate import validate
 
 #: More values of one field than these are taken for a mistake.
-MAX_VALUES = 1_000_000
+MAX_VALUES = 100_000
 
 Number = (
     Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True, allow_inf_nan=False)]

@@ -81,7 +81,7 @@ def steps(field: str) -> tuple[str | int, ...]:
         key, position = match.groups()
         found.append(int(position) if key is None else key)
         end = match.end()
-    if end != len(field) or not found or isinstance(found[0], int):
+    if end != len(field) or not found or isinstance(found[0], int) or field[0] == ".":
         raise ValueError(f"expected a field such as sequences[0].kv_len, found {field!r}")
     return tuple(found)
 

@@ -1,9 +1,9 @@
 """A sweep file: a base workload, the fields that vary, and which combinations run."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from gpusim.errors import SpecError, excerpt, plain
 from gpusim.spec.expression import Expression
@@ -58,19 +58,18 @@ class Sweep(Frozen):
         default=False, description="also write each row's launches, as JSON"
     )
 
-    @field_validator("where")
-    @classmethod
-    def _conditions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for i, text in enumerate(value):
-            _check_expression(text, f"[{i}]")
-        return value
-
-    @field_validator("derived")
-    @classmethod
-    def _formulas(cls, value: dict[str, str | float]) -> dict[str, str | float]:
-        for field, text in value.items():
-            _check_expression(text, f".{plain(field)}")
-        return value
+    @model_validator(mode="after")
+    def _check_expressions(self) -> Self:
+        texts: list[tuple[str, str | float]] = [
+            *((f"where[{i}]", text) for i, text in enumerate(self.where)),
+            *((f"derived.{plain(field)}", text) for field, text in self.derived.items()),
+        ]
+        for where, text in texts:
+            try:
+                Expression(text)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from error
+        return self
 
 
 def load_sweep(name_or_path: str | Path) -> Sweep:
@@ -111,10 +110,3 @@ def beside(path: Path, name: str) -> str:
         return str(path.parent / name) if (path.parent / name).is_file() else name
     except OSError:
         return name
-
-
-def _check_expression(text: str | float, where: str) -> None:
-    try:
-        Expression(text)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error

@@ -1,7 +1,7 @@
 """Which fields a sweep may vary, and what those have that nobody names."""
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -43,6 +43,34 @@ def check_field(field: str, where: str) -> None:
             raise _unknown(step, names, where)
         fields = [kind.model_fields[step] for kind in kinds if step in kind.model_fields]
         kinds = [model for f in fields for model in _models(f.annotation)]
+
+
+def type_of(field: str) -> type | None:
+    """What the model says that a field of a workload holds: int, float, bool or str; None: nothing.
+
+    >>> type_of("attention.window"), type_of("sequences[0].kv_len"), type_of("load")
+    (<class 'int'>, <class 'int'>, <class 'str'>)
+    """
+    first, *rest = (step for step in steps(field) if isinstance(step, str))
+    kinds: list[type[BaseModel]] = [Attention if first == "sequences" else Workload]
+    found: list[Any] = []
+    for step in (first, *rest):
+        found = [kind.model_fields[step].annotation for kind in kinds if step in kind.model_fields]
+        kinds = [model for annotation in found for model in _models(annotation)]
+    plain = [kind for annotation in found for kind in _plain_types(annotation)]
+    return next((kind for kind in (str, float, int, bool) if kind in plain), None)
+
+
+def _plain_types(annotation: Any) -> Iterator[type]:
+    if isinstance(annotation, type):
+        yield annotation
+    elif get_origin(annotation) is Literal:
+        yield from map(type, get_args(annotation))
+    elif get_origin(annotation) is Annotated:
+        yield from _plain_types(get_args(annotation)[0])
+    else:
+        for inner in get_args(annotation):
+            yield from _plain_types(inner)
 
 
 def _unknown(name: str, known: list[str], where: str) -> SpecError:

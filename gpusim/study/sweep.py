@@ -25,6 +25,8 @@ CHUNK = {"analytic": 200, "sim": 8}
 MAX_REASONS = 20
 OTHER = "other reasons"
 
+#: `map` of an executor.
+Spread = Callable[[Callable[[Task], Chunk], Iterator[Task]], Iterator[Chunk]]
 #: Told the number of combinations and how many are done already; gives what to call with more.
 Progress = Callable[[int, int], AbstractContextManager[Callable[[int], None]]]
 
@@ -124,7 +126,7 @@ def run_plan(
         check_installed()
     path = journal_of(output) if parquet else output
     run = Run(output=output, combinations=plan.size)
-    with SweepFile(path, list(columns), plan.digest) as file:
+    with executor(workers, cluster) as pool, SweepFile(path, list(columns), plan.digest) as file:
         if parquet and not file.rows and output.exists():
             _check_complete(plan, output)
             path.unlink()
@@ -132,7 +134,7 @@ def run_plan(
             return run
         run.resumed = file.rows
         try:
-            _fill(file, _tasks(plan, file.last_index + 1, cache), run, workers, cluster, progress)
+            _fill(file, pool.map, _tasks(plan, file.last_index + 1, cache), run, progress)
         except BaseException:
             if parquet:
                 write_parquet(path, output, columns)
@@ -145,18 +147,17 @@ def run_plan(
 
 def _fill(
     file: SweepFile,
+    spread: Spread,
     tasks: Iterator[Task],
     run: Run,
-    workers: int,
-    cluster: str | None,
     progress: Progress | None,
 ) -> None:
     done = file.last_index + 1
     if done >= run.combinations:
         return
     bar = progress(run.combinations, done) if progress else nullcontext(lambda _: None)
-    with executor(workers, cluster) as pool, bar as step:
-        for chunk in pool.map(run_chunk, tasks):
+    with bar as step:
+        for chunk in spread(run_chunk, tasks):
             file.append(chunk.text)
             run.add(chunk)
             step(chunk.stop - done)

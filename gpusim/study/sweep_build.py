@@ -18,9 +18,9 @@ from gpusim.spec.sweep_fields import NOT_SWEPT, check_field, with_defaults
 from gpusim.spec.what_if import Profile, changed_fields, fields_of, numbers_of, what_if
 from gpusim.study.model_version import model_version
 from gpusim.study.simulate import check_engine
-from gpusim.study.sweep_plan import Plan, Settings
+from gpusim.study.sweep_plan import Axis, Plan
 
-Axes = list[tuple[Settings, ...]]
+Axes = list[Axis]
 
 
 def build_plan(sweep: Sweep, file: str | Path = "") -> Plan:
@@ -52,7 +52,7 @@ def build_plan(sweep: Sweep, file: str | Path = "") -> Plan:
     return plan
 
 
-def _implied(sweep: Sweep) -> Iterator[tuple[Settings, ...]]:
+def _implied(sweep: Sweep) -> Iterator[Axis]:
     """GPUs and schedules that the workload names, where the sweep does not."""
     given = {*sweep.product, *(field for group in sweep.zip for field in group)}
     for field, key in (("gpu", "gpus"), ("schedule", "schedules")):
@@ -61,7 +61,7 @@ def _implied(sweep: Sweep) -> Iterator[tuple[Settings, ...]]:
         values = sweep.workload.get(key)
         if not values:
             raise SpecError(f"product.{field}: expected values, or {key} in the workload")
-        yield tuple({field: value} for value in expand(values, f"workload.{key}"))
+        yield {field: expand(values, f"workload.{key}")}
 
 
 def _axes(sweep: Sweep) -> Axes:
@@ -70,9 +70,9 @@ def _axes(sweep: Sweep) -> Axes:
     for field, given in sweep.product.items():
         where = f"product.{plain(field)}"
         _check_swept(sweep, field, where, seen)
-        axes.append(tuple({field: value} for value in expand(given, where)))
+        axes.append({field: expand(given, where)})
     for i, group in enumerate(sweep.zip):
-        columns = {}
+        columns: Axis = {}
         for field, given in group.items():
             where = f"zip[{i}].{plain(field)}"
             _check_swept(sweep, field, where, seen)
@@ -81,11 +81,7 @@ def _axes(sweep: Sweep) -> Axes:
         if len(lengths) != 1:
             counts = ", ".join(f"{len(values)} of {field}" for field, values in columns.items())
             raise SpecError(f"zip[{i}]: expected fields with equally many values, found {counts}")
-        axes.append(
-            tuple(
-                dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
-            )
-        )
+        axes.append(columns)
     return axes
 
 
@@ -130,38 +126,33 @@ def _profile(file: Path, named: Mapping[str, Gpu], name: str) -> Gpu:
 def _gpus(axes: Axes, profile: Profile) -> dict[str, Gpu]:
     """Profiles that the axes name, also those that numbers are taken from."""
     gpus: dict[str, Gpu] = {}
-    for axis in axes:
-        for settings in axis:
-            for field, value in settings.items():
-                name = value
-                if field.startswith("gpu.") and isinstance(value, Mapping):
-                    name = value.get("from", "")
-                elif field != "gpu":
-                    continue
-                if not isinstance(name, str):
-                    raise SpecError(
-                        f"{field}: expected a GPU name or a file, found {excerpt(value)}"
-                    )
-                if name and name not in gpus:
-                    try:
-                        gpus[name] = profile(name)
-                    except SpecError as error:
-                        raise SpecError(f"{field}: {error}") from error
+    for field, value in ((f, value) for axis in axes for f in axis for value in axis[f]):
+        name = value
+        if field.startswith("gpu.") and isinstance(value, Mapping):
+            name = value.get("from", "")
+        elif field != "gpu":
+            continue
+        if not isinstance(name, str):
+            raise SpecError(f"{field}: expected a GPU name or a file, found {excerpt(value)}")
+        if name and name not in gpus:
+            try:
+                gpus[name] = profile(name)
+            except SpecError as error:
+                raise SpecError(f"{field}: {error}") from error
     return gpus
 
 
 def _check_schedules(axes: Axes) -> None:
     """Check names and options of schedules; options that vary by themselves are checked later."""
-    for axis in axes:
-        for field in axis[0]:
-            if field == "schedule":
-                for settings in axis:
-                    _check_schedule(settings[field])
-            elif field.startswith("schedule."):
-                name = steps(field)[1]
-                if name not in ("kernel", *Tiling.model_fields):
-                    hint = nearest(str(name), Tiling.model_fields)
-                    raise SpecError(f"{field}: expected an option of a schedule{hint}")
+    for field, values in ((f, axis[f]) for axis in axes for f in axis):
+        if field == "schedule":
+            for value in values:
+                _check_schedule(value)
+        elif field.startswith("schedule."):
+            name = steps(field)[1]
+            if name not in ("kernel", *Tiling.model_fields):
+                hint = nearest(str(name), Tiling.model_fields)
+                raise SpecError(f"{field}: expected an option of a schedule{hint}")
 
 
 def _check_schedule(value: Any) -> None:
@@ -181,7 +172,7 @@ def _changed(sweep: Sweep, profile: Profile) -> Iterator[str]:
 
 def _swept_numbers(sweep: Sweep, axes: Axes, gpus: Mapping[str, Gpu]) -> Iterator[str]:
     """Numbers of profiles that vary by themselves, or are computed; some GPU must have them."""
-    swept = [field for axis in axes for field in axis[0]]
+    swept = [field for axis in axes for field in axis]
     for field in [*swept, *sweep.derived]:
         if field.startswith("gpu."):
             yield _number_field(field, gpus)

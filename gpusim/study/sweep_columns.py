@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from gpusim.result import Result
 from gpusim.schedules.step import Pipe
+from gpusim.spec.sweep_fields import type_of
 from gpusim.study.sweep_plan import Plan
 
 Kind = Literal["int", "float", "bool", "text"]
+
+_TYPES: dict[str, type] = {"int": int, "float": float}
 
 #: What a breakdown can consist of, beside pipes.
 CAUSES = (
@@ -17,6 +21,8 @@ CAUSES = (
 )
 #: The same of a model's step.
 OPERATORS = ("attention", "gemm", "norms", "all_reduce", "head", "framework")
+
+_KINDS: dict[type | None, Kind] = {int: "int", float: "float", bool: "bool"}
 
 _TOTALS: dict[str, Kind] = {
     "approximation": "text",
@@ -115,10 +121,9 @@ def input_columns(plan: Plan) -> dict[str, Kind]:
 def _kind(plan: Plan, field: str) -> Kind:
     if field.startswith("gpu."):
         return "float"
-    if field in plan.derived:
-        return "text"
     values = [plan.base.get(field), *plan.values_of(field)]
-    return kind_of(value for value in values if value is not None)
+    given = [value for value in values if value is not None]
+    return kind_of(given) if given else _KINDS.get(type_of(field), "text")
 
 
 def kind_of(values: Iterable[Any]) -> Kind:
@@ -140,13 +145,17 @@ def _one_line(text: str) -> str:
 
 
 def cell(value: Any, kind: Kind) -> str | float | None:
-    """A value as `csv` shall write it: text stays on its line, numbers of a column are of one kind.
+    """A value as `csv` shall write it: text stays on its line, a column holds nothing but its kind.
 
     >>> cell(None, "int"), cell(1, "float"), cell(True, "bool"), cell([1, 2], "text")
     (None, 1.0, 'true', '[1,2]')
+    >>> cell(4.5, "int") is None  # where 4.5 tokens were computed; the row's error says so
+    True
     """
-    if value is None or type(value) is float:
-        return value
+    if kind in ("int", "float"):
+        return _number(value, kind)
+    if value is None:
+        return None
     if isinstance(value, str):
         return value if value.isprintable() else _one_line(value)
     if isinstance(value, bool):
@@ -154,4 +163,15 @@ def cell(value: Any, kind: Kind) -> str | float | None:
     if isinstance(value, (list, dict)):
         return json.dumps(value, separators=(",", ":"))
     number: float = value
-    return float(number) if kind == "float" else number
+    return number
+
+
+def _number(value: Any, kind: Kind) -> float | None:
+    kept: float | None = value
+    if value is None or type(value) is _TYPES[kind]:
+        return kept
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    if kind == "float":
+        return float(value)
+    return int(value) if isinstance(value, Integral) else None

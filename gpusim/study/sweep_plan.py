@@ -6,7 +6,7 @@ A plan has all that its points need as one JSON text, so that a worker elsewhere
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -21,6 +21,7 @@ from gpusim.spec.what_if import numbers_of, what_if
 MAX_PROFILES = 512
 
 Settings = dict[str, Any]
+Axis = dict[str, Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class Plan:
 
     Attributes:
         base: fields of the workload, and its name as `workload`.
-        axes: values of each axis, as fields that they set; the last axis varies fastest.
+        axes: of each the values by field, which vary together; the last one varies fastest.
         gpus: profiles by name.
         changed: numbers of profiles that are columns, because some profile or axis changes them.
         derived: fields and what they are computed by.
@@ -58,7 +59,7 @@ class Plan:
     """
 
     base: dict[str, Any]
-    axes: tuple[tuple[Settings, ...], ...]
+    axes: tuple[Axis, ...]
     gpus: dict[str, Gpu]
     changed: tuple[str, ...]
     derived: dict[str, str | float]
@@ -83,7 +84,7 @@ class Plan:
     @cached_property
     def size(self) -> int:
         """Number of combinations, those that do not run included."""
-        return math.prod(len(axis) for axis in self.axes)
+        return math.prod(map(length, self.axes))
 
     @cached_property
     def leaves(self) -> dict[str, None]:
@@ -122,7 +123,7 @@ class Plan:
         """Base and settings; a section is set before what is inside it."""
         digits = []
         for axis in reversed(self.axes):
-            index, digit = divmod(index, len(axis))
+            index, digit = divmod(index, length(axis))
             digits.append(digit)
         digits.reverse()
         fields = dict(self.base)
@@ -156,10 +157,9 @@ class Plan:
     def _assignments(self) -> list[tuple[int, tuple[str, ...], tuple[Settings, ...]]]:
         """Of each swept field, sections first: axis, fields that it replaces, fields by value."""
         found = []
-        swept = [(i, field) for i, axis in enumerate(self.axes) for field in axis[0]]
+        swept = [(i, field) for i, axis in enumerate(self.axes) for field in axis]
         for i, field in sorted(swept, key=lambda pair: len(steps(pair[1]))):
-            leaves = tuple(settled(field, settings[field]) for settings in self.axes[i])
-            found.append((i, field, leaves))
+            found.append((i, field, tuple(settled(field, value) for value in self.axes[i][field])))
         every = {*self.base, *(leaf for *_, each in found for leaves in each for leaf in leaves)}
         return [
             (i, tuple(name for name in sorted(every) if inside(name, field)), leaves)
@@ -191,11 +191,16 @@ def plan_of(text: str) -> Plan:
     return Plan(**values)
 
 
+def length(axis: Axis) -> int:
+    """Number of values of an axis."""
+    return len(next(iter(axis.values())))
+
+
 def settled(field: str, value: Any) -> Settings:
     """The fields that a value of a swept one sets."""
     if field == "schedule" and isinstance(value, Mapping):
         options = {name: option for name, option in value.items() if name != "name"}
-        return {"schedule": value.get("name")} | flatten(options, "schedule")
+        return {"schedule": value["name"]} | (flatten(options, "schedule") if options else {})
     if field.startswith("gpu."):
         return {field: value}
     return flatten(value, field)
