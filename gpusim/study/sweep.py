@@ -128,9 +128,8 @@ def run_plan(
     run = Run(output=output, combinations=plan.size)
     with executor(workers, cluster) as pool, SweepFile(path, list(columns), plan.digest) as file:
         if parquet and not file.rows and output.exists():
-            _check_complete(plan, output)
             path.unlink()
-            run.resumed = plan.size
+            run.resumed = _check_complete(plan, output)
             return run
         run.resumed = file.rows
         try:
@@ -173,13 +172,13 @@ def _tasks(plan: Plan, start: int, cache: str | Path | None) -> Iterator[Task]:
         yield Task(plan=text, start=begin, stop=min(begin + size, plan.size), cache=folder)
 
 
-def _check_complete(plan: Plan, output: Path) -> None:
-    """Refuse a Parquet file that is not all of this sweep and has no CSV to go on from.
+def _check_complete(plan: Plan, output: Path) -> int:
+    """Rows of a Parquet file; refuse one that is not all of this sweep and has no CSV to go on from.
 
     Raises:
         SpecError: saying so.
     """
-    index, sweep = last_row(output)
+    rows, index, sweep = last_row(output)
     where = plain(str(output))
     if sweep != plan.digest:
         raise SpecError(
@@ -188,3 +187,4 @@ def _check_complete(plan: Plan, output: Path) -> None:
         )
     if any(plan.point(later) for later in range(index + 1, plan.size)):
         raise SpecError(f"{where}: expected its rows in {journal_of(output)} to resume, found none")
+    return rows

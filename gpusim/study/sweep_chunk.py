@@ -112,9 +112,10 @@ def _row(plan: Plan, point: Point, cache: Cache | None) -> tuple[dict[str, Any],
 
 
 def _key(plan: Plan, point: Point) -> str:
-    """A digest of all inputs; names of workloads, and what rows list, are none."""
+    """A digest of all inputs; names of workloads and profiles are none."""
     inputs = {name: v for name, v in point.fields.items() if not name.startswith("gpu.")}
-    inputs.pop("workload", None)
+    for name in ("workload", "gpu"):
+        del inputs[name]
     about = {"profile": point.profile, "launches": plan.launches, "version": plan.version}
     return key_of(inputs | {"": about})
 

@@ -75,11 +75,11 @@ def write_parquet(journal: Path, output: Path, columns: Mapping[str, Kind]) -> N
         part.unlink(missing_ok=True)
 
 
-def last_row(output: Path) -> tuple[int, str]:
-    """Index and sweep of the last row of a Parquet file.
+def last_row(output: Path) -> tuple[int, int, str]:
+    """Number of rows of a Parquet file, and index and sweep of the last one.
 
     Raises:
-        SpecError: if it has none.
+        SpecError: if it has no such columns.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -89,10 +89,10 @@ def last_row(output: Path) -> tuple[int, str]:
             groups = file.metadata.num_row_groups
             if groups:
                 rows = file.read_row_group(groups - 1, columns=["index", "sweep"]).to_pylist()
-                return int(rows[-1]["index"]), str(rows[-1]["sweep"])
+                return file.metadata.num_rows, int(rows[-1]["index"]), str(rows[-1]["sweep"])
     except (OSError, pa.ArrowException, KeyError, IndexError, TypeError) as error:
         where = plain(str(output))
         raise SpecError(
             f"{where}: expected rows of a sweep, found: {type(error).__name__}"
         ) from error
-    return -1, ""
+    return 0, -1, ""

@@ -1,0 +1,123 @@
+"""Executors give outcomes in order, take few tasks ahead, and survive workers that are killed."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gpusim.errors import SpecError
+from gpusim.study import processes
+from gpusim.study.executors import InProcess, executor
+from gpusim.study.processes import MAX_DEATHS, ONE_THREAD, Processes
+
+
+def doubled(number: int) -> int:
+    """A task that takes the longer the smaller it is."""
+    time.sleep(0.02 / (1 + number))
+    return 2 * number
+
+
+def killed_once(folder: str) -> int:
+    """A task that kills its worker the first time."""
+    marker = Path(folder) / "killed"
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return os.getpid()
+
+
+def killed(_: int) -> None:
+    """A task that kills its worker every time."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refused(number: int) -> int:
+    """A task that refuses one number."""
+    if number == 3:
+        raise SpecError("no 3")
+    return number
+
+
+def environment(name: str) -> str | None:
+    """What a worker's environment says."""
+    return os.environ.get(name)
+
+
+def counted(taken: list[int], count: int) -> Iterator[int]:
+    """Tasks that note when they are taken."""
+    for number in range(count):
+        taken.append(number)
+        yield number
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_outcomes_come_in_the_order_of_the_tasks(workers: int) -> None:
+    with executor(workers) as pool:
+        assert list(pool.map(doubled, range(40))) == list(range(0, 80, 2))
+
+
+def test_one_worker_is_this_process() -> None:
+    assert isinstance(executor(1), InProcess)
+    assert isinstance(executor(2), Processes)
+
+
+@pytest.mark.parametrize(("workers", "ahead"), [(1, 1), (2, 2 * processes.AHEAD)])
+def test_only_a_few_tasks_are_taken_ahead(workers: int, ahead: int) -> None:
+    taken: list[int] = []
+    with executor(workers) as pool:
+        for done, _ in enumerate(pool.map(doubled, counted(taken, 50)), start=1):
+            assert len(taken) < done + ahead
+    assert len(taken) == 50
+
+
+def test_a_worker_that_is_killed_loses_nothing(tmp_path: Path) -> None:
+    with Processes(2) as pool:
+        tasks = [str(tmp_path)] * 12
+        assert len(list(pool.map(killed_once, tasks))) == 12
+    assert (tmp_path / "killed").exists()
+
+
+def test_workers_that_are_killed_again_and_again_are_given_up() -> None:
+    with (
+        Processes(1) as pool,
+        pytest.raises(SpecError, match=f"killed {MAX_DEATHS + 1} times in a row"),
+    ):
+        list(pool.map(killed, range(3)))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_a_task_is_raised_in_its_turn(workers: int) -> None:
+    found: list[int] = []
+    with pytest.raises(SpecError, match="no 3"), executor(workers) as pool:
+        found.extend(pool.map(refused, range(10)))
+    assert found == [0, 1, 2]
+
+
+def test_workers_have_one_thread_each_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    before = dict(os.environ)
+    with Processes(1) as pool:
+        found = dict(zip(ONE_THREAD, pool.map(environment, ONE_THREAD), strict=True))
+    assert (found["OMP_NUM_THREADS"], found["OPENBLAS_NUM_THREADS"]) == ("3", "1")
+    assert dict(os.environ) == before
+
+
+def test_a_scheduler_that_is_not_there_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = pytest.importorskip("gpusim.study.cluster")
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(cluster, "TIMEOUT_S", 0.2)
+    for address in ("tcp://127.0.0.1:1", "nonsense://x"):
+        with pytest.raises(SpecError, match="--cluster: expected the address of a Dask scheduler"):
+            executor(1, address)
+
+
+def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
+    with pytest.raises(SpecError, match=r"pip install 'gpusim\[cluster\]'"):
+        executor(1, "tcp://127.0.0.1:1")
