@@ -484,3 +484,12 @@ def test_the_sweep_of_every_gpu_has_the_size_that_it_says() -> None:
 def test_the_schema_refuses(change: dict[str, Any]) -> None:
     document = read_mapping(shipped(FOLDER)["l2_what_if"])
     assert not accepts(file_schema("sweep"), document | change)
+
+
+def test_the_sweep_of_the_readme_can_be_planned(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    block = text.partition("## Sweeps")[2].partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "readme.yaml").write_text(block)
+    made = build_plan(load_sweep(tmp_path / "readme.yaml"))
+    assert made.size == 3 * 2 * 2 * 15 * 2
+    assert {point.error for point in points(made)} == {""}

@@ -173,14 +173,14 @@ def _tasks(plan: Plan, start: int, cache: str | Path | None) -> Iterator[Task]:
 
 
 def _check_complete(plan: Plan, output: Path) -> int:
-    """Rows of a Parquet file; refuse one that is not all of this sweep and has no CSV to go on from.
+    """Rows of a Parquet file; one that is not all of this sweep, and has no CSV, is refused.
 
     Raises:
         SpecError: saying so.
     """
     rows, index, sweep = last_row(output)
     where = plain(str(output))
-    if sweep != plan.digest:
+    if rows and sweep != plan.digest:
         raise SpecError(
             f"{where}: expected rows of this sweep, found those of another, or of another version"
             " of the model"
