@@ -19,6 +19,8 @@ from dask_cluster import local_cluster
 from gpusim.errors import SpecError
 from gpusim.schedules.catalogue import SCHEDULES
 from gpusim.spec.load import load_gpu
+from gpusim.spec.load_model import load_model
+from gpusim.spec.model_workload import ModelWorkload
 from gpusim.spec.sweep import Sweep
 from gpusim.spec.workload import Workload
 from gpusim.study import sweep_chunk
@@ -462,6 +464,54 @@ def test_an_interrupted_parquet_holds_the_rows_so_far_and_resumes(
     assert (run.resumed, run.rows) == (400, 100)
     assert output.read_bytes() == once.read_bytes()
     assert not journal.exists()
+
+
+def test_models_vary_as_a_whole_and_in_their_shapes(tmp_path: Path) -> None:
+    base = {
+        "name": "step",
+        "gpus": ["h100_sxm"],
+        "schedules": ["flash2_split_kv"],
+        "model": "llama3_1_8b",
+        "sequences": [{"count": 8, "q_len": 1, "kv_len": 512}],
+    }
+    sweep = Sweep.model_validate(
+        {
+            "workload": base,
+            "engine": "analytic",
+            "product": {
+                "model": ["llama3_1_8b", "qwen3_8b"],
+                "tensor_parallel": [1, 3],
+                "model.layers[0].count": [2, 4],
+            },
+        }
+    )
+    output = tmp_path / "rows.csv"
+    run_sweep(sweep, output, cache=tmp_path / "cache")
+    rows = rows_of(output.read_bytes())
+    assert {row["error"] != "" for row in rows if row["tensor_parallel"] == "3"} == {True}
+    done = [row for row in rows if row["tensor_parallel"] == "1"]
+    assert [(row["model"], row["model.layers[0].count"]) for row in done] == [
+        ("llama3_1_8b", "2"),
+        ("llama3_1_8b", "4"),
+        ("qwen3_8b", "2"),
+        ("qwen3_8b", "4"),
+    ]
+    assert len({row["time_us"] for row in done}) == len({row["key"] for row in done}) == 4
+    model = load_model("qwen3_8b").model_dump()
+    model["layers"][0]["count"] = 4
+    workload = ModelWorkload.model_validate(base | {"model": model})
+    result = predict(workload, load_gpu("h100_sxm"), workload.schedules, engine="analytic").results[
+        0
+    ]
+    assert float(done[-1]["time_us"]) == result.time_us
+    assert result.step is not None
+    assert float(done[-1]["model.weight_bytes"]) == result.step.weight_bytes
+    shares = {k: float(v) for k, v in done[-1].items() if k.startswith("breakdown.")}
+    assert {k: v for k, v in shares.items() if v} == {
+        f"breakdown.{name}": share for name, share in result.breakdown.items() if share
+    }
+    again = run_sweep(sweep, tmp_path / "again.csv", cache=tmp_path / "cache")
+    assert again.cached == 4
 
 
 def test_launches_are_listed_where_asked_for(tmp_path: Path) -> None:

@@ -450,6 +450,26 @@ def test_files_are_looked_for_beside_the_sweep(tmp_path: Path) -> None:
     assert made.base["workload"] == "work"
 
 
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("attention.q_heads", "expected a field, found attention"),
+        (
+            "tensor_paralel",
+            "expected a field, found tensor_paralel; did you mean 'tensor_parallel'",
+        ),
+        ("model.layers[0].cuont", "expected a field, found cuont; did you mean 'count'?"),
+    ],
+)
+def test_a_sweep_over_a_model_has_the_fields_of_models(field: str, message: str) -> None:
+    parts = {"workload": {"name": "step", "gpus": ["l40s"], "schedules": ["flash2"]}}
+    with pytest.raises(SpecError) as refused:
+        plan(**parts, product={"model": ["llama3_1_8b"], field: [1]})
+    assert message in str(refused.value)
+    with pytest.raises(SpecError, match="model: lama: expected a model name or a file"):
+        plan(**parts, product={"model": ["lama"]})
+
+
 def test_changes_are_nested_or_dotted() -> None:
     found = changed_fields({"l2": {"hit_mib": 1, "miss_mib": {"times": 2}}, "hbm": {"from": "x"}})
     assert found == {"l2.hit_mib": 1, "l2.miss_mib": {"times": 2}, "hbm": {"from": "x"}}

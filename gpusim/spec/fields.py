@@ -15,7 +15,7 @@ def flatten(value: Any, where: str = "") -> dict[str, Any]:
     >>> flatten({"l2": "warm", "sequences": [{"q_len": 1, "kv_len": 8}], "gpus": ["l40s"]})
     {'l2': 'warm', 'sequences[0].q_len': 1, 'sequences[0].kv_len': 8, 'gpus': ['l40s']}
     """
-    return dict(_leaves(value, where))
+    return dict(_leaves(value, where)) if value != {} or where else {}
 
 
 def _leaves(value: Any, where: str) -> Iterator[tuple[str, Any]]:

@@ -8,9 +8,9 @@ from pydantic import Field, model_validator
 from gpusim.errors import SpecError, excerpt, plain
 from gpusim.spec.expression import Expression
 from gpusim.spec.load import find
+from gpusim.spec.load_model import load_any_workload
 from gpusim.spec.provenance import Frozen
 from gpusim.spec.validate import validate
-from gpusim.spec.workload import Workload
 from gpusim.spec.yaml_file import read_mapping
 
 #: Shipped examples.
@@ -97,16 +97,18 @@ def load_sweep(name_or_path: str | Path) -> Sweep:
 def _workload(path: Path, name: str) -> dict[str, Any]:
     try:
         file = find(beside(path, name), "workloads")
-        document = {"name": file.stem} | read_mapping(file)
+        load_any_workload(file)
     except SpecError as error:
         raise SpecError(f"{path}: workload: {error}") from error
-    validate(Workload, document, file)
+    document = {"name": file.stem} | read_mapping(file)
+    if isinstance(document.get("model"), str):
+        document["model"] = beside(file, document["model"])
     return document
 
 
 def beside(path: Path, name: str) -> str:
-    """The file of that name in the folder of another, if there is one; else the name."""
+    """What has that name in the folder of a file, if there is such a thing; else the name."""
     try:
-        return str(path.parent / name) if (path.parent / name).is_file() else name
+        return str(path.parent / name) if name and (path.parent / name).exists() else name
     except OSError:
         return name

@@ -1,6 +1,6 @@
 """Turns a sweep as it is declared into a plan: files read, names checked, values listed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,15 @@ from gpusim.spec.expression import Expression
 from gpusim.spec.fields import flatten, steps
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu, shipped
+from gpusim.spec.load_model import load_model
 from gpusim.spec.sweep import Sweep, beside
-from gpusim.spec.sweep_fields import NOT_SWEPT, check_field, with_defaults
+from gpusim.spec.sweep_fields import (
+    NOT_SWEPT,
+    Kind,
+    check_field,
+    kind_of_workload,
+    with_defaults,
+)
 from gpusim.spec.what_if import Profile, changed_fields, fields_of, numbers_of, what_if
 from gpusim.study.model_version import model_version
 from gpusim.study.simulate import check_engine
@@ -31,30 +38,55 @@ def build_plan(sweep: Sweep, file: str | Path = "") -> Plan:
     """
     base = {k: v for k, v in sweep.workload.items() if k not in NOT_SWEPT}
     fields = flatten(base)
+    kind = kind_of_workload([*fields, *_given(sweep)])
     for field in fields:
-        check_field(field, "workload")
-    axes = [*_implied(sweep), *_axes(sweep)]
+        check_field(field, "workload", kind)
+    axes = [*_implied(sweep), *_axes(sweep, kind)]
     profile = partial(_profile, Path(file), _named(sweep, Path(file)))
     gpus = _gpus(axes, profile)
     _check_schedules(axes)
     changed = dict.fromkeys([*_changed(sweep, profile), *_swept_numbers(sweep, axes, gpus)])
     plan = Plan(
-        base={"workload": sweep.workload["name"], "engine": sweep.engine} | with_defaults(fields),
+        base={"workload": sweep.workload.get("name", sweep.name), "engine": sweep.engine}
+        | with_defaults(fields, kind),
         axes=tuple(axes),
         gpus=gpus,
+        models=_models([fields.get("model"), *_values("model", axes)], Path(file)),
         changed=tuple(changed),
         derived=sweep.derived,
         where=sweep.where,
         launches=sweep.launches,
         version=model_version(),
     )
-    _check_expressions(sweep, plan)
+    _check_expressions(sweep, plan, kind)
     return plan
+
+
+def _given(sweep: Sweep) -> list[str]:
+    """Fields that vary."""
+    return [*sweep.product, *(field for group in sweep.zip for field in group)]
+
+
+def _values(field: str, axes: Axes) -> list[Any]:
+    """Values of a field that varies."""
+    return [value for axis in axes for value in axis.get(field, ())]
+
+
+def _models(names: Iterable[Any], file: Path) -> dict[str, dict[str, Any]]:
+    """Shapes of the models that a sweep names; inline ones are fields like all others."""
+    models: dict[str, dict[str, Any]] = {}
+    for name in names:
+        if isinstance(name, str) and name not in models:
+            try:
+                models[name] = load_model(beside(file, name)).model_dump(mode="json")
+            except SpecError as error:
+                raise SpecError(f"model: {error}") from error
+    return models
 
 
 def _implied(sweep: Sweep) -> Iterator[Axis]:
     """GPUs and schedules that the workload names, where the sweep does not."""
-    given = {*sweep.product, *(field for group in sweep.zip for field in group)}
+    given = _given(sweep)
     for field, key in (("gpu", "gpus"), ("schedule", "schedules")):
         if field in given:
             continue
@@ -64,18 +96,20 @@ def _implied(sweep: Sweep) -> Iterator[Axis]:
         yield {field: expand(values, f"workload.{key}")}
 
 
-def _axes(sweep: Sweep) -> Axes:
+def _axes(sweep: Sweep, kind: Kind) -> Axes:
     axes: Axes = []
     seen: dict[str, str] = {}
     for field, given in sweep.product.items():
         where = f"product.{plain(field)}"
-        _check_swept(sweep, field, where, seen)
+        check_field(field, where, kind)
+        _check_once(sweep, field, where, seen)
         axes.append({field: expand(given, where)})
     for i, group in enumerate(sweep.zip):
         columns: Axis = {}
         for field, given in group.items():
             where = f"zip[{i}].{plain(field)}"
-            _check_swept(sweep, field, where, seen)
+            check_field(field, where, kind)
+            _check_once(sweep, field, where, seen)
             columns[field] = expand(given, where)
         lengths = {len(values) for values in columns.values()}
         if len(lengths) != 1:
@@ -85,8 +119,7 @@ def _axes(sweep: Sweep) -> Axes:
     return axes
 
 
-def _check_swept(sweep: Sweep, field: str, where: str, seen: dict[str, str]) -> None:
-    check_field(field, where)
+def _check_once(sweep: Sweep, field: str, where: str, seen: dict[str, str]) -> None:
     if field in seen:
         raise SpecError(f"{where}: expected each field once, found it in {seen[field]} too")
     if field in sweep.derived:
@@ -195,12 +228,12 @@ def _number_field(field: str, gpus: Mapping[str, Gpu]) -> str:
     raise SpecError(f"gpu.{refused}")
 
 
-def _check_expressions(sweep: Sweep, plan: Plan) -> None:
+def _check_expressions(sweep: Sweep, plan: Plan, kind: Kind) -> None:
     check_engine(sweep.engine)
     texts = [(f"derived.{plain(field)}", text) for field, text in sweep.derived.items()]
     texts += [(f"where[{i}]", text) for i, text in enumerate(sweep.where)]
     for field in sweep.derived:
-        check_field(field, f"derived.{plain(field)}")
+        check_field(field, f"derived.{plain(field)}", kind)
     for where, text in texts:
         for field in Expression(text).fields:
             if field in plan.leaves:

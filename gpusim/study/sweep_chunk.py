@@ -9,8 +9,9 @@ from typing import Any
 
 from gpusim.errors import SpecError
 from gpusim.result import Result
-from gpusim.spec.fields import nested
+from gpusim.spec.fields import flatten, nested
 from gpusim.spec.gpu import Gpu
+from gpusim.spec.model_workload import AnyWorkload, ModelWorkload
 from gpusim.spec.validate import validate
 from gpusim.spec.workload import ScheduleChoice, Workload
 from gpusim.study.cache import Cache, key_of
@@ -100,7 +101,7 @@ def _row(plan: Plan, point: Point, cache: Cache | None) -> tuple[dict[str, Any],
     try:
         if point.gpu is None or point.error:
             raise SpecError(point.error)
-        result = _predict(point.fields, point.gpu)
+        result = _predict(plan, point.fields, point.gpu)
         outcome = result_values(result, launches=plan.launches)
     except SpecError as error:
         return values | {"error": str(error)}, False
@@ -114,13 +115,15 @@ def _row(plan: Plan, point: Point, cache: Cache | None) -> tuple[dict[str, Any],
 def _key(plan: Plan, point: Point) -> str:
     """A digest of all inputs; names of workloads and profiles are none."""
     inputs = {name: v for name, v in point.fields.items() if not name.startswith("gpu.")}
+    if isinstance(inputs.get("model"), str):
+        inputs["model"] = plan.models[inputs["model"]]
     for name in ("workload", "gpu"):
         del inputs[name]
     about = {"profile": point.profile, "launches": plan.launches, "version": plan.version}
     return key_of(inputs | {"": about})
 
 
-def _predict(fields: dict[str, Any], gpu: Gpu) -> Result:
+def _predict(plan: Plan, fields: dict[str, Any], gpu: Gpu) -> Result:
     """Run one point.
 
     Raises:
@@ -132,10 +135,18 @@ def _predict(fields: dict[str, Any], gpu: Gpu) -> Result:
     options = {k: given.pop(k) for k in [*given] if k.startswith("schedule.")}
     kept = {option: value for option, value in options.items() if value is not None}
     try:
+        if isinstance(given.get("model"), str):  # then single shapes may vary beside
+            given = flatten(plan.models[given.pop("model")], "model") | given
         choice = ScheduleChoice(name=name, **nested(kept).get("schedule", {}))
         document = nested(given)
     except ValueError as error:
         raise SpecError(str(error)) from error
-    workload = validate(Workload, {"name": title} | document, "", join="")
+    workload = _workload({"name": title} | document)
     check_engine(engine)
     return predict(workload, gpu, (choice,), engine=engine, strict=True).results[0]
+
+
+def _workload(document: dict[str, Any]) -> AnyWorkload:
+    if "model" in document:
+        return validate(ModelWorkload, document, "", join="")
+    return validate(Workload, document, "", join="")

@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from gpusim.result import Result
 from gpusim.schedules.step import Pipe
-from gpusim.spec.sweep_fields import type_of
+from gpusim.spec.model_workload import ModelWorkload
+from gpusim.spec.sweep_fields import kind_of_workload, type_of
+from gpusim.study.forward_pass import OPERATORS
 from gpusim.study.sweep_plan import Plan
 
 Kind = Literal["int", "float", "bool", "text"]
@@ -19,9 +21,6 @@ CAUSES = (
     *("hbm", "l2", "cta_latency", "load_latency", "sync", "fix_up"),
     *("unfilled", "tail", "launch"),
 )
-#: The same of a model's step.
-OPERATORS = ("attention", "gemm", "norms", "all_reduce", "head", "framework")
-
 _KINDS: dict[type | None, Kind] = {int: "int", float: "float", bool: "bool"}
 
 _TOTALS: dict[str, Kind] = {
@@ -47,6 +46,13 @@ _TOTALS: dict[str, Kind] = {
     "waves": "float",
     "energy_j": "float",
 }
+#: Of a model's step.
+_STEP: dict[str, Kind] = {
+    "model.weight_bytes": "float",
+    "model.kv_bytes": "float",
+    "model.attention_flop": "float",
+    "model.attention_bytes": "float",
+}
 _MAIN: dict[str, Kind] = {
     "launch_count": "int",
     "main.name": "text",
@@ -67,7 +73,8 @@ def columns_of(plan: Plan) -> dict[str, Kind]:
     the call's occupancy, `breakdown.` the shares of time, which add up to 1.
     """
     identity: dict[str, Kind] = {"index": "int", "key": "text", "sweep": "text"}
-    found = identity | input_columns(plan) | result_columns(models="model" in plan.base)
+    models = kind_of_workload(plan.leaves) is ModelWorkload
+    found = identity | input_columns(plan) | result_columns(models=models)
     if plan.launches:
         found["launches"] = "text"
     return found | {"error": "text"}
@@ -75,23 +82,23 @@ def columns_of(plan: Plan) -> dict[str, Kind]:
 
 def result_columns(*, models: bool = False) -> dict[str, Kind]:
     """Columns of results, in order."""
-    shares = (*(p.value for p in Pipe), *CAUSES, *(OPERATORS if models else ()))
+    shares = OPERATORS if models else (*(p.value for p in Pipe), *CAUSES)
     breakdown: dict[str, Kind] = {f"breakdown.{name}": "float" for name in shares}
     pipes: dict[str, Kind] = {f"main.utilisation.{p.value}": "float" for p in Pipe}
-    return _TOTALS | breakdown | _MAIN | pipes
+    return _TOTALS | (_STEP if models else {}) | breakdown | _MAIN | pipes
 
 
 def result_values(result: Result, *, launches: bool) -> dict[str, Any]:
-    """The results of a run by column; shares and utilisations that it does not have are 0.
-
-    Raises:
-        ValueError: for a cause of time without a column.
-    """
+    """The results of a run by column; shares and utilisations that it does not have are 0."""
     main, totals = result.main, result.totals()
     values = {name: _inner(totals, name) for name in _TOTALS}
-    values |= dict.fromkeys((f"breakdown.{name}" for name in CAUSES), 0.0)
+    if result.step is None:
+        shares = (*(pipe.value for pipe in Pipe), *CAUSES)
+    else:
+        shares = OPERATORS
+        values |= {name: _inner(totals, name) for name in _STEP}
+    values |= dict.fromkeys((f"breakdown.{name}" for name in shares), 0.0)
     for pipe in Pipe:
-        values[f"breakdown.{pipe.value}"] = 0.0
         values[f"main.utilisation.{pipe.value}"] = main.pipe_utilisation.get(pipe.value, 0.0)
     for cause, share in result.breakdown.items():
         values[f"breakdown.{cause}"] = share
@@ -123,7 +130,8 @@ def _kind(plan: Plan, field: str) -> Kind:
         return "float"
     values = [plan.base.get(field), *plan.values_of(field)]
     given = [value for value in values if value is not None]
-    return kind_of(given) if given else _KINDS.get(type_of(field), "text")
+    known = _KINDS.get(type_of(field, kind_of_workload(plan.leaves)), "text")
+    return kind_of(given) if given else known
 
 
 def kind_of(values: Iterable[Any]) -> Kind:

@@ -51,6 +51,7 @@ class Plan:
         base: fields of the workload, and its name as `workload`.
         axes: of each the values by field, which vary together; the last one varies fastest.
         gpus: profiles by name.
+        models: shapes by name.
         changed: numbers of profiles that are columns, because some profile or axis changes them.
         derived: fields and what they are computed by.
         where: conditions, all of which must hold.
@@ -61,6 +62,7 @@ class Plan:
     base: dict[str, Any]
     axes: tuple[Axis, ...]
     gpus: dict[str, Gpu]
+    models: dict[str, dict[str, Any]]
     changed: tuple[str, ...]
     derived: dict[str, str | float]
     where: tuple[str, ...]
