@@ -1,7 +1,9 @@
 """Executors give outcomes in order, take few tasks ahead, and survive workers that are killed."""
 
 import os
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gpusim.errors import SpecError
-from gpusim.study import processes
+from gpusim.spec.yaml_file import read_mapping
+from gpusim.study import executors, processes
 from gpusim.study.executors import InProcess, executor
 from gpusim.study.processes import MAX_DEATHS, ONE_THREAD, Processes
 
@@ -121,3 +124,20 @@ def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
     with pytest.raises(SpecError, match=r"pip install 'gpusim\[cluster\]'"):
         executor(1, "tcp://127.0.0.1:1")
+
+
+def blocks(language: str) -> list[str]:
+    """Code of a language on the page about clusters."""
+    page = Path(executors.__file__).with_name("CLUSTER.md").read_text(encoding="utf-8")
+    return [part.partition("```")[0] for part in page.split(f"```{language}\n")[1:]]
+
+
+def test_the_page_about_clusters_has_code_that_parses(tmp_path: Path) -> None:
+    (manifest,), (script,), (program,) = (blocks(name) for name in ("yaml", "bash", "python"))
+    (tmp_path / "cluster.yaml").write_text(manifest)
+    spec = read_mapping(tmp_path / "cluster.yaml")["spec"]
+    ports = {port["name"] for port in spec["scheduler"]["spec"]["containers"][0]["ports"]}
+    assert {port["targetPort"] for port in spec["scheduler"]["service"]["ports"]} == ports
+    compile(program, "page", "exec")
+    if bash := shutil.which("bash"):
+        assert subprocess.run([bash, "-n"], input=script.encode(), check=False).returncode == 0

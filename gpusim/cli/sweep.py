@@ -57,11 +57,9 @@ def sweep(
     if cluster is not None and workers is not None:
         raise SpecError("--workers: expected none beside --cluster, which has its own")
     not_an_input(output, [sweep_file])
-    # Batch systems and Kubernetes ask to end with SIGTERM: leave a whole file then too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    run = run_sweep_file(
-        sweep_file, output, workers=workers or cpus(), cluster=cluster, cache=cache, progress=_bar
-    )
+    how = {"workers": workers or cpus(), "cluster": cluster, "cache": cache}
+    with _interruptible():
+        run = run_sweep_file(sweep_file, output, progress=_bar, **how)
     summary = run.as_dict()
     if style == "json":
         write(json.dumps(summary, indent=2) + "\n", None)
@@ -71,6 +69,16 @@ def sweep(
             click.echo("failed: {rows} rows: {reason}".format_map(error), err=True)
     else:
         write(sweep_table(summary), None)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM, by which batch systems and Kubernetes ask to end, do what Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
