@@ -38,6 +38,16 @@ class StepTime:
         return {name: share / total for name, share in pipes.items()}
 
 
+_RATES = {
+    Pipe.EXP2: "exp2_per_clock",
+    Pipe.FP32: "fp32_per_clock",
+    Pipe.CONVERT: "convert_per_clock",
+    Pipe.SMEM: "smem_bytes_per_clock",
+    Pipe.SHUFFLE: "shuffle_per_clock",
+    Pipe.ISSUE: "issue_warps_per_clock",
+}
+
+
 def pipe_rate(gpu: Gpu, step: Step, pipe: Pipe) -> float:
     """What a pipe does per clock and SM.
 
@@ -46,15 +56,8 @@ def pipe_rate(gpu: Gpu, step: Step, pipe: Pipe) -> float:
     """
     if pipe is Pipe.TENSOR:
         return tensor_rate(gpu, step.matrix_path, step.matrix_dtype)
-    pipes = gpu.pipes
-    return {
-        Pipe.EXP2: pipes.exp2_per_clock,
-        Pipe.FP32: pipes.fp32_per_clock,
-        Pipe.CONVERT: pipes.convert_per_clock,
-        Pipe.SMEM: pipes.smem_bytes_per_clock,
-        Pipe.SHUFFLE: pipes.shuffle_per_clock,
-        Pipe.ISSUE: pipes.issue_warps_per_clock,
-    }[pipe]
+    rate: float = getattr(gpu.pipes, _RATES[pipe])
+    return rate
 
 
 def tensor_rate(gpu: Gpu, path: str, dtype: str) -> float:

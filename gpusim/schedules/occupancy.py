@@ -1,8 +1,9 @@
 """How many CTAs of a kernel fit on one SM: NVIDIA's rule, exactly."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
-from gpusim.spec.gpu import Gpu
+from gpusim.spec.gpu import Gpu, Sm
 from gpusim.units import ceil_div, round_up
 
 
@@ -56,7 +57,7 @@ def occupancy(gpu: Gpu, *, threads: int, registers: int, smem_bytes: int = 0) ->
     warps = _warps(threads)
     limits = {
         "warps": gpu.max_warps // warps,
-        "registers": register_limit(gpu, threads, registers),
+        "registers": register_limit(sm, threads, registers),
         "shared_memory": smem_limit(gpu, smem_bytes),
         "ctas": sm.max_ctas,
     }
@@ -70,7 +71,7 @@ def occupancy(gpu: Gpu, *, threads: int, registers: int, smem_bytes: int = 0) ->
         fraction=ctas * warps / gpu.max_warps,
         limiter=limiter,
         limits=limits,
-        next_registers=_most_registers(gpu, threads, goal) if possible else 0,
+        next_registers=_most_registers(sm, threads, goal) if possible else 0,
         next_smem_bytes=_most_smem(gpu, goal) if possible else -1,
     )
 
@@ -88,13 +89,12 @@ def _warps(threads: int) -> int:
     return ceil_div(threads, 32)
 
 
-def register_limit(gpu: Gpu, threads: int, registers: int) -> int:
+def register_limit(sm: Sm, threads: int, registers: int) -> int:
     """CTAs that the register file allows; each sub-partition holds whole warps only."""
-    sm = gpu.sm
     warps = _warps(threads)
     per_warp = round_up(registers * 32, sm.register_unit)
     if per_warp == 0:
-        return gpu.max_warps  # a kernel that uses none is never limited by them
+        return sm.max_threads // 32  # a kernel that uses none is never limited by them
     whole_rounds = round_up(warps, sm.sub_partitions)
     if per_warp * whole_rounds > sm.registers:
         return 0
@@ -112,11 +112,12 @@ def smem_limit(gpu: Gpu, smem_bytes: int) -> int:
     return sm.smem_bytes // per_cta if per_cta else sm.max_ctas
 
 
-def _most_registers(gpu: Gpu, threads: int, ctas: int) -> int:
+@lru_cache(maxsize=1024)
+def _most_registers(sm: Sm, threads: int, ctas: int) -> int:
     """Registers are given to warps in units, so that only the most of each unit is asked for."""
-    most, unit = gpu.sm.max_registers_per_thread, max(1, gpu.sm.register_unit // 32)
+    most, unit = sm.max_registers_per_thread, max(1, sm.register_unit // 32)
     choices = (most, *range(most // unit * unit, 0, -unit))
-    return next((r for r in choices if register_limit(gpu, threads, r) >= ctas), 0)
+    return next((r for r in choices if register_limit(sm, threads, r) >= ctas), 0)
 
 
 def _most_smem(gpu: Gpu, ctas: int) -> int:
