@@ -79,7 +79,7 @@ def test_a_file_gets_the_bytes_that_stdout_would(
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-@pytest.mark.parametrize("kind", ["workload", "sweep", "hardware"])
+@pytest.mark.parametrize("kind", ["workload", "plan", "sweep", "hardware"])
 def test_a_schema_is_json(kind: str, cli: Cli, tmp_path: Path) -> None:
     outcome = cli("schema", kind)
     assert (outcome.code, outcome.err) == (0, "")

@@ -13,7 +13,7 @@ from gpusim.cli.output import write
 @click.argument("kind", type=click.Choice(["workload", "plan", "sweep", "hardware"]))
 @output_option
 def schema(kind: str, output: Path | None) -> None:
-    """Print the JSON Schema of a workload, plan, sweep or hardware file, for completion in editors."""
+    """Print the JSON Schema of a kind of input file, for completion in editors."""
     from gpusim.spec.schema import file_schema
 
     write(json.dumps(file_schema(kind), indent=2) + "\n", output)
