@@ -246,6 +246,13 @@ def test_whole_batches_vary_and_single_lengths_in_them() -> None:
     ]
 
 
+def test_an_entry_behind_the_end_of_a_list_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a list with all entries before it"):
+        nested({"sequences[0].q_len": 1, "sequences[2].q_len": 1})
+    with pytest.raises(ValueError, match=r"l2\.x: expected a list"):
+        nested({"l2": "cold", "l2.x": 1})
+
+
 def test_a_swept_number_of_a_profile_is_a_what_if() -> None:
     made = plan(
         product={
@@ -420,6 +427,11 @@ def test_points_are_made_one_by_one_however_many_there_are() -> None:
             "product:",
             "profiles: {x: {extends: l40s, sm.count: {times: 0.3}}}\nproduct:",
             "profiles.x: l40s: sm.count: expected an integer, found 42.6",
+        ),
+        (
+            "product:",
+            "zip: [{}]\nproduct:",
+            "zip[0]: expected fields with equally many values, found none",
         ),
         ("workload:", "workload: nowhere\nx:", "workload: nowhere: expected a workload name"),
         ("workload:", "workload: [1]\nx:", "workload: expected a name, a file or a mapping"),

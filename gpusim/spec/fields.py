@@ -60,7 +60,9 @@ def _put(node: Any, step: str | int, value: Any, field: str, *, keep: bool = Fal
         elif not keep:
             node[step] = value
     else:
-        raise ValueError(f"{field}: expected a field of what stands there")
+        raise ValueError(
+            f"{field}: expected a list with all entries before it, or a section, to put it in"
+        )
     return node[step]
 
 

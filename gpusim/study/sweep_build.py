@@ -114,6 +114,7 @@ def _axes(sweep: Sweep, kind: Kind) -> Axes:
         lengths = {len(values) for values in columns.values()}
         if len(lengths) != 1:
             counts = ", ".join(f"{len(values)} of {field}" for field, values in columns.items())
+            counts = counts or "none"
             raise SpecError(f"zip[{i}]: expected fields with equally many values, found {counts}")
         axes.append(columns)
     return axes
