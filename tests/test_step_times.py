@@ -1,5 +1,6 @@
 """Step times for serving: the interpolation by hand, and against direct predictions."""
 
+import pickle
 import random
 from math import sqrt
 from statistics import median
@@ -11,6 +12,7 @@ from gpusim.errors import SpecError
 from gpusim.spec.attention import Sequence
 from gpusim.spec.load import load_gpu
 from gpusim.spec.load_model import load_model
+from gpusim.study.deployment import Deployment
 from gpusim.study.log_grid import LogGrid, spaced
 from gpusim.study.step_times import StepTimes
 
@@ -146,6 +148,29 @@ def test_overhead_is_part_of_every_step(times: dict[str, StepTimes]) -> None:
     )
     step = (4, 250, 0, 0)
     assert interpolated(slow, step) == pytest.approx(interpolated(bare, step) + 500)
+
+
+def test_processes_get_steps_that_need_no_more_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each task of a plan unpickles its own: what that had to predict would be lost with it."""
+    times = StepTimes(
+        load_model("llama3_2_3b"),
+        load_gpu("l40s"),
+        "flash2",
+        max_chunk=300,
+        max_batch=8,
+        max_context=1024,
+    )
+    copy = pickle.loads(pickle.dumps(times))
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("predicted once more")
+
+    for name in ("attention", "layers", "head", "embedding"):
+        monkeypatch.setattr(Deployment, name, refuse)
+    for tokens in range(1, 301):
+        batch = min(8, tokens)
+        step = (batch, 100, tokens - batch, 200 + tokens if tokens > batch else 0)
+        assert interpolated(copy, step) == interpolated(times, step) > 0
 
 
 def test_nothing_to_do_is_no_step(times: dict[str, StepTimes]) -> None:

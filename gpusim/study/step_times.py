@@ -85,7 +85,7 @@ class StepTimes:
             [spaced(max_batch, 2), contexts],
             lambda batch, kv: self._attention_us(_decodes(batch, kv)),
         )
-        self._layers: dict[int, float] = {}
+        self._layers = {n: self._predict_layers(n) for n in _points(max(max_chunk, max_batch))}
         self._rows = LogGrid([spaced(max_batch)], self._head_us)
         self._chunk = _chunks(self, max_chunk, max_context)
         self._beside = LogGrid(
@@ -145,9 +145,9 @@ class StepTimes:
         """All layers without attention, and the embedding.
 
         Products climb stairs, a tile more at a time, so that points lie close and in a straight
-        line. They are predicted when first asked about.
+        line. Those beyond the grid are predicted when first asked about.
         """
-        apart = next((step for most, step in _TOKEN_STEPS if tokens < most), _LAST_STEP)
+        apart = _apart(tokens)
         below = tokens - tokens % apart
         if below == tokens:
             return self._layers_at(tokens)
@@ -171,6 +171,19 @@ class StepTimes:
         prompt = _prompt(chunk, mean)
         apart = self._beside.at(batch, kv) + self._chunk.at(chunk, prompt.kv_len / chunk - 0.5)
         return self._attention_us(_decodes(batch, kv), prompt) / apart
+
+
+def _apart(tokens: int) -> int:
+    """How far apart the layers are predicted at so many tokens."""
+    return next((step for most, step in _TOKEN_STEPS if tokens < most), _LAST_STEP)
+
+
+def _points(most: int) -> list[int]:
+    """Tokens at which the layers are predicted, up to the first that is not below `most`."""
+    points = [1]
+    while points[-1] < most:
+        points.append(points[-1] + _apart(points[-1]))
+    return points
 
 
 def _chunks(times: StepTimes, max_chunk: int, max_context: int) -> LogGrid:
