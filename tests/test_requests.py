@@ -160,3 +160,14 @@ def test_a_file_whose_requests_all_come_at_once_has_no_rate(tmp_path: Path) -> N
     (tmp_path / "r.csv").write_text("\n".join(rows))
     with pytest.raises(SpecError, match="arrivals at different times"):
         requests_of(Traffic.model_validate({"csv": str(tmp_path / "r.csv")}))
+
+
+def test_a_file_whose_counted_requests_come_at_once_has_no_averages(tmp_path: Path) -> None:
+    """The first tenth of them, which fills the replica, is not counted."""
+    rows = ["arrival_s,prompt_tokens,output_tokens", *["0,100,10"] * 2, *["10,100,10"] * 18]
+    (tmp_path / "r.csv").write_text("\n".join(rows))
+    with pytest.raises(SpecError, match="after the first 10%"):
+        requests_of(Traffic.model_validate({"csv": str(tmp_path / "r.csv")}))
+    rows[-1] = "11,100,10"
+    (tmp_path / "r.csv").write_text("\n".join(rows))
+    assert len(requests_of(Traffic.model_validate({"csv": str(tmp_path / "r.csv")}))) == 20

@@ -173,6 +173,21 @@ def test_processes_get_steps_that_need_no_more_predictions(monkeypatch: pytest.M
         assert interpolated(copy, step) == interpolated(times, step) > 0
 
 
+def test_requests_of_a_few_tokens_have_steps_too() -> None:
+    short, long = (
+        StepTimes(
+            load_model("llama3_2_3b"),
+            load_gpu("l40s"),
+            "flash2",
+            max_chunk=1,
+            max_batch=1,
+            max_context=most,
+        )
+        for most in (1, 16)
+    )
+    assert interpolated(short, (1, 1, 0, 0)) == interpolated(long, (1, 16, 0, 0)) > 0
+
+
 def test_nothing_to_do_is_no_step(times: dict[str, StepTimes]) -> None:
     with pytest.raises(ValueError, match="found neither"):
         interpolated(times["llama3_1_8b"], (0, 0, 0, 0))

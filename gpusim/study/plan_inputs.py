@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from gpusim.spec.model import Model
 from gpusim.spec.plan import Plan
 from gpusim.study.plan_memory import cache_type
-from gpusim.study.requests import Requests
-from gpusim.study.serving import WARM_UP
+from gpusim.study.requests import WARM_UP, Requests
 
 
 def inputs_of(plan: Plan, model: Model, requests: Requests) -> dict[str, Any]:

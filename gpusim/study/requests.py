@@ -20,6 +20,8 @@ from gpusim.spec.plan import MAX_REQUESTS, Traffic
 COLUMNS = ("arrival_s", "prompt_tokens", "output_tokens")
 #: Fewer requests have no percentiles worth the name.
 LEAST_REQUESTS = 20
+#: Share of the requests that fill the replica before averages and percentiles begin.
+WARM_UP = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,6 +54,11 @@ class Requests:
             output_tokens=_scaled(self.output_tokens, output),
             rate_per_s=self.rate_per_s,
         )
+
+    @property
+    def first_counted(self) -> int:
+        """Index of the first request that averages and percentiles count."""
+        return int(WARM_UP * len(self))
 
     @property
     def mean_context(self) -> float:
@@ -108,12 +115,18 @@ def _read(path: Path, rate_per_s: float | None) -> Requests:
     if arrival[-1] <= 0:
         raise SpecError(f"{path}: expected arrivals at different times, found all at once")
     own_rate = (len(rows) - 1) / float(arrival[-1])
-    return Requests(
+    found = Requests(
         arrival=arrival * own_rate,
         prompt_tokens=np.array([row[1] for row in rows], dtype=np.int64),
         output_tokens=np.array([row[2] for row in rows], dtype=np.int64),
         rate_per_s=rate_per_s or own_rate,
     )
+    if found.arrival[found.first_counted] == found.arrival[-1]:
+        raise SpecError(
+            f"{path}: expected arrivals at different times after the first {WARM_UP:.0%}, found"
+            " all at once"
+        )
+    return found
 
 
 def _rows(path: Path) -> Iterator[tuple[float, int, int]]:

@@ -18,9 +18,6 @@ from gpusim.study.batching import Batching, ReplicaLimits
 from gpusim.study.requests import Requests
 from gpusim.study.serving_log import Meter, ServingRun, Steps
 
-#: Share of the requests that fill the replica before averages and percentiles begin.
-WARM_UP = 0.1
-
 
 class StepTimer(Protocol):
     """Duration of one step of a model on its GPUs."""
@@ -85,7 +82,7 @@ class _Replica:
         self._timer, self._overhead_us, self._merge = timer, overhead_us, merge
         count = len(requests)
         self._first, self._done = [math.nan] * count, [math.nan] * count
-        self._first_counted = int(WARM_UP * count)
+        self._first_counted = requests.first_counted
         self._meter = Meter(self._arrivals[self._first_counted], self._arrivals[-1])
         self._left = count
         self._events = 0

@@ -80,7 +80,7 @@ class StepTimes:
             engine=engine,
             load=load,
         )
-        contexts = [kv for kv in spaced(max_context) if kv >= LEAST_CONTEXT]
+        contexts = [kv for kv in spaced(max(max_context, LEAST_CONTEXT)) if kv >= LEAST_CONTEXT]
         self._decode = LogGrid(
             [spaced(max_batch, 2), contexts],
             lambda batch, kv: self._attention_us(_decodes(batch, kv)),
