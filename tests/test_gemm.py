@@ -19,7 +19,7 @@ from gpusim.schedules.step import Pipe
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu, shipped
 from gpusim.study.aiconfigurator import INSTALL, is_installed
-from gpusim.study.gemm import Planner, planner, predict_gemm
+from gpusim.study.gemm import _PLANNERS, MOST_KEPT, Planner, planner, predict_gemm
 from gpusim.study.gemm_rows import GemmRow, gemm_roofline_us, predict_gemm_row
 from validation import gemm, gemm_guard
 from validation.accuracy import README
@@ -209,6 +209,25 @@ def test_what_was_asked_is_remembered() -> None:
     first = predict_gemm(H100, 77, 4096, 4096)
     assert predict_gemm(H100, 77, 4096, 4096) is first
     assert predict_gemm(H100, 77, 4096, 4096, warm=True) is not first
+
+
+def test_profiles_that_vary_are_not_kept_for_ever() -> None:
+    for n in range(MOST_KEPT + 3):
+        planner(H100.model_copy(update={"description": f"{n}"}), "bf16", "steady")
+    assert len(_PLANNERS) == MOST_KEPT
+    again = planner(H100, "bf16", "steady")
+    assert planner(H100, "bf16", "steady") is again
+
+
+def test_of_equal_bounds_the_first_plans_are_tried() -> None:
+    """So that every CPU, whose partition may order equals as it likes, tries the same."""
+    product = Gemm(m=64, n=4096, k=4096)
+    everything = _plans(H100, product, 10**6)[1]
+    bounds = [bound for bound, _ in everything]
+    assert bounds == sorted(bounds)
+    assert len(set(bounds)) < len(bounds)
+    for most in (1, 2, 3, 6, 20, 100):
+        assert _plans(H100, product, most)[1] == everything[:most]
 
 
 def test_weights_that_fit_in_l2_are_found_there() -> None:

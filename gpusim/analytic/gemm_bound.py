@@ -48,8 +48,10 @@ class Candidates:
         """The plans with the least bounds, least first, at most so many."""
         splits, valid = self._splits(gemm)
         least = np.where(valid, self._least_us(gemm, gpu, clock, hbm_bytes, splits), np.inf).ravel()
-        first = np.argpartition(least, min(most, least.size - 1))[:most]
-        first = first[np.argsort(least[first], kind="stable")]
+        # All that are as good as the last: which of equals `argpartition` takes, the CPU decides.
+        last = np.partition(least, min(most, least.size) - 1)[min(most, least.size) - 1]
+        first = np.flatnonzero(least <= last)
+        first = first[np.argsort(least[first], kind="stable")][:most]
         plans = []
         for index in first[np.isfinite(least[first])]:
             row, column = divmod(int(index), splits.shape[1])

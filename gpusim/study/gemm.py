@@ -24,6 +24,8 @@ from gpusim.units import US_PER_S
 
 #: Plans that are predicted, of hundreds.
 MOST_TRIED = 6
+#: Planners that are kept, the newest ones: studies vary profiles by the hundred.
+MOST_KEPT = 64
 
 
 def predict_gemm(  # noqa: PLR0913 - named options, each with a default
@@ -164,6 +166,8 @@ def planner(gpu: Gpu, dtype: str, load: str | float) -> Planner:
         load = "steady" if load > gpu.clock.power_limit_delay_s else "benchmark"
     key = id(gpu), dtype, load
     if key not in _PLANNERS:
+        if len(_PLANNERS) >= MOST_KEPT:
+            del _PLANNERS[next(iter(_PLANNERS))]
         _PLANNERS[key] = gpu, _new_planner(gpu, dtype, load)
     return _PLANNERS[key][1]
 
