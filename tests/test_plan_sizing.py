@@ -177,7 +177,7 @@ def test_the_estimated_capacity_is_that_of_a_full_batch_in_a_steady_state() -> N
 
 def test_power_is_idle_plus_work_and_never_above_the_board() -> None:
     model, gpu = load_model("llama3_1_8b"), load_gpu("h100_sxm")
-    power = power_model(model, gpu, 1, weight_dtype="bf16", kv_token_bytes=131072)
+    power = power_model(model, gpu, 1, weight_dtype="bf16", kv_dtype="bf16", kv_token_bytes=131072)
     assert power.watts(Meter(0.0, 1e6)) == gpu.power.idle_w
     decode = Meter(0.0, 1e6)
     decode.steps, decode.decode_tokens, decode.decode_kv_tokens = 100.0, 800.0, 80_000.0
@@ -186,3 +186,13 @@ def test_power_is_idle_plus_work_and_never_above_the_board() -> None:
     assert power.watts(decode) - gpu.power.idle_w == pytest.approx(joule, rel=0.1)
     decode.prefill_tokens = 1e9
     assert power.watts(decode) == gpu.power.tdp_w
+
+
+def test_power_counts_the_pairs_that_windows_let_through() -> None:
+    """Gemma 3 27B at 16,384 cached tokens: 52 of 62 layers see 1,024 of them."""
+    model, gpu, context = load_model("gemma3_27b"), load_gpu("h100_sxm"), 16384
+    token = model.kv_bytes(context) / context
+    power = power_model(model, gpu, 1, weight_dtype="bf16", kv_dtype="bf16", kv_token_bytes=token)
+    seen = 10 * context + 52 * 1024
+    a_layer = 2 * 32 * (128 + 128)  # FLOP of a pair: 32 heads, QK and PV
+    assert context * power.pair_flop == pytest.approx(seen * a_layer)

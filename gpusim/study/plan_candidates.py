@@ -89,6 +89,7 @@ def replica_of(plan: Plan, model: Model, candidate: Candidate, timer_of: TimerOf
             candidate.gpu,
             candidate.tensor_parallel,
             weight_dtype=plan.weight_dtype,
+            kv_dtype=cache_type(plan),
             kv_token_bytes=memory.kv_bytes_per_token,
         ),
     )

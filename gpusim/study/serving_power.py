@@ -20,7 +20,8 @@ class PowerModel:
 
     Attributes:
         token_flop: of a token's projections; `head_flop` of a token's logits.
-        pair_flop: of a (query, key) pair in all layers.
+        pair_flop: of a (query, key) pair in all layers that see it: those with a window see the
+            share of pairs that they cache.
         dense_bytes: weights that every step reads.
         expert_bytes: by experts and experts per token: weights of the routed experts.
         kv_bytes: of a cached token.
@@ -55,9 +56,24 @@ class PowerModel:
 
 
 def power_model(
-    model: Model, gpu: Gpu, tensor_parallel: int, *, weight_dtype: str, kv_token_bytes: float
+    model: Model,
+    gpu: Gpu,
+    tensor_parallel: int,
+    *,
+    weight_dtype: str,
+    kv_dtype: str,
+    kv_token_bytes: float,
 ) -> PowerModel:
-    """The work of a model's steps on one of `tensor_parallel` GPUs."""
+    """The work of a model's steps on one of `tensor_parallel` GPUs.
+
+    Args:
+        model: shapes.
+        gpu: a profile.
+        tensor_parallel: GPUs that share the model.
+        weight_dtype: of the projections.
+        kv_dtype: of the KV cache.
+        kv_token_bytes: of a cached token on one GPU, at the mean context of the traffic.
+    """
     flop, dense, experts = 0.0, 0.0, []
     for layer, count in model.mlps.items():
         for projection in (
@@ -73,10 +89,11 @@ def power_model(
                 dense += size
     head = model.vocab_per_gpu(tensor_parallel) * model.hidden_size
     heads = model.q_heads / tensor_parallel
+    seen = kv_token_bytes / model.kv_bytes_per_token(kv_dtype, tensor_parallel)
     return PowerModel(
         token_flop=flop,
         head_flop=2.0 * head,
-        pair_flop=2.0 * heads * (model.head_dim + model.value_dim) * model.num_layers,
+        pair_flop=2.0 * heads * (model.head_dim + model.value_dim) * model.num_layers * seen,
         dense_bytes=dense + 2.0 * head,
         expert_bytes=tuple(experts),
         kv_bytes=kv_token_bytes,
