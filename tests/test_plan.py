@@ -64,7 +64,7 @@ def test_the_fleets_replica_keeps_the_targets_when_it_is_simulated(
         assert at["tpot_ms"]["target"] <= 30
 
 
-def test_curves_obey_littles_law_and_what_is_served_is_what_arrives(
+def test_what_is_served_is_what_arrives_as_long_as_the_replica_keeps_up(
     result: dict[str, Any],
 ) -> None:
     for one in result["configurations"]:
