@@ -1,5 +1,7 @@
 """From curves to numbers of replicas; memory, capacity and power of one replica."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +54,14 @@ def targets(ttft_ms: float, tpot_ms: float) -> Targets:
 
 
 # --- sizes ---
+
+
+def test_a_run_too_short_to_fill_a_replica_does_not_lower_what_it_can_serve() -> None:
+    """Rates are shares of a capacity of 10 a second; the short run served 7 of the 12 that came."""
+    curve = [replace(point(10 * load, 100, 10, served=7.0), load=load) for load in (0.5, 1.2)]
+    sizing = size(curve, 30.0, targets(500, 40), 0.0)
+    assert sizing.limits_rps["throughput"] == 10
+    assert (sizing.binds, sizing.replicas) == ("throughput", 3)
 
 
 def test_latencies_are_read_off_the_running_maximum() -> None:
@@ -138,10 +148,10 @@ def test_memory_is_weights_activations_and_cache() -> None:
     memory = memory_of(plan, model, load_gpu("h100_sxm"), 1, requests_of(plan.traffic))
     # 32 layers x 8 KV heads x 128 x (K and V) x 2 bytes
     assert memory.kv_bytes_per_token == 131072
-    assert memory.usable_bytes == pytest.approx(72e9)
+    assert memory.usable_bytes == pytest.approx(0.9 * 84.9e9)
     # 3 x 4096 + 3 x 14336 numbers a token; logits of 128256 words in 10 bytes a sequence
     assert memory.activation_bytes == 2048 * 2 * (12288 + 43008) + 64 * 10 * 128256
-    left = 72e9 - model.weight_bytes() - memory.activation_bytes
+    left = 0.9 * 84.9e9 - model.weight_bytes() - memory.activation_bytes
     assert memory.kv_pages == int(left // (16 * 131072))
     assert memory.kv_tokens == 16 * memory.kv_pages
     assert activation_bytes(plan, model, 2) < memory.activation_bytes

@@ -105,7 +105,7 @@ class L2(Frozen):
 class Hbm(Frozen):
     """Device memory."""
 
-    capacity_gb: Positive
+    capacity_gb: Positive = Field(description="what programs can have of it")
     peak_gb_per_s: Positive
     sustained_gb_per_s: Positive
     latency_ns: Positive
