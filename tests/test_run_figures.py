@@ -223,6 +223,14 @@ def test_curves_are_the_rows_and_their_targets(
     assert curve_figure(_curves(1, None), title="no target", form="pdf", log_y=True)
 
 
+def test_the_nearest_curve_shows_though_it_is_far_above_the_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = _curves(2, target=1.0)  # from 10 up, ten times the target
+    found = drawn(monkeypatch, lambda: curve_figure(rows, title="a", form="png"))
+    assert [axes.get_ylim()[1] for axes in found.axes] == [40.0, 40.0]
+
+
 @pytest.mark.parametrize("command", ["simulate", "compare"])
 def test_the_command_draws_and_saves_the_table_beside(
     command: str, cli: Cli, tmp_path: Path

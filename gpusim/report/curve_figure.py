@@ -81,10 +81,11 @@ def _looks(rows: Rows) -> dict[str, dict[str, Any]]:
 
 
 def _panel(axes: "Axes", group: Rows, looks: dict[str, dict[str, Any]], *, log_y: bool) -> None:
-    highest = 0.0
+    highest, lowest = 0.0, inf
     for (name,), points in grouped(group, "configuration").items():
         shown = [(row["x"], row["y"]) for row in points if _finite(row["y"])]
         highest = max([highest, *(y for _, y in shown)])
+        lowest = min([lowest, *(y for _, y in shown)])
         axes.plot(
             [x for x, _ in shown],
             [y for _, y in shown],
@@ -99,7 +100,10 @@ def _panel(axes: "Axes", group: Rows, looks: dict[str, dict[str, Any]], *, log_y
     if log_y:
         axes.set_yscale("log")
     elif highest > 0 or targets:
-        top = min(1.08 * highest, ABOVE * max(targets)) if targets else 1.08 * highest
+        top = 1.08 * highest
+        if targets:  # the nearest line shows, even where it keeps no target
+            near = max(targets) if lowest == inf else max(*targets, lowest)
+            top = min(top, ABOVE * near)
         axes.set_ylim(0, max([top, *(1.15 * target for target in targets)]))
 
 
