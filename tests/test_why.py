@@ -73,6 +73,10 @@ def test_launch_gaps_are_named(result: Result) -> None:
     assert why(replace(best, time_us=106.0, launches=(half, half)), best) == (
         "launches: 2 gaps, best 0; all of the loss"
     )
+    gap = replace(best.launches[0], time_us=97.0, gap_us=3.0)
+    best = replace(best, launches=(gap,))
+    longer = replace(best, time_us=106.0, launches=(replace(gap, gap_us=9.0),))
+    assert why(longer, best) == "launches: gaps of 9.00 us, best 3.00 us; all of the loss"
 
 
 @pytest.mark.parametrize(

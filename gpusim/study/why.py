@@ -68,7 +68,10 @@ def _combine(loss: Loss) -> str:
 
 def _launches(loss: Loss) -> str:
     mine, theirs = (sum(la.calls for la in r.launches if la.gap_us > 0) for r in loss.both)
-    return f"launches: {mine} gaps, best {theirs}"
+    if mine != theirs:
+        return f"launches: {mine} gaps, best {theirs}"
+    mine_us, theirs_us = (sum(la.calls * la.gap_us for la in r.launches) for r in loss.both)
+    return f"launches: gaps of {duration(mine_us)}, best {duration(theirs_us)}"
 
 
 def _pipes(loss: Loss) -> str:
