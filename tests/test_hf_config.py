@@ -152,6 +152,13 @@ def test_the_file_of_a_shipped_model_gives_the_same_shapes(name: str, tmp_path: 
     assert bool(theirs.left_out) == bool(ours.left_out)
 
 
+def test_the_quantisation_of_a_checkpoint_is_told(tmp_path: Path) -> None:
+    config = LLAMA | {"quantization_config": {"quant_method": "awq", "bits": 4}}
+    assert load_model(written(tmp_path, config)).left_out == (
+        "the checkpoint's quantisation: weights are of weight_dtype",
+    )
+
+
 def test_a_folder_with_a_config_is_a_model_by_its_name(tmp_path: Path) -> None:
     path = written(tmp_path, LLAMA)
     model = load_model(path.parent)

@@ -2,7 +2,7 @@
 
 Which fields a `model_type` has, and what they are where the file leaves them out, is from
 transformers `models/*/configuration_*.py`. What does not change sizes (rotary scaling, biases,
-activations) and how the checkpoint is quantised are not read.
+activations) is not read; how the checkpoint is quantised is told as not counted.
 """
 
 import json
@@ -138,6 +138,8 @@ def _left_out(fields: Fields) -> list[str]:
         found.append("the encoders of images or sound")
     if fields.given.get("num_nextn_predict_layers"):
         found.append("multi-token prediction")
+    if fields.given.get("quantization_config"):
+        found.append("the checkpoint's quantisation: weights are of weight_dtype")
     return found
 
 
