@@ -343,6 +343,11 @@ MODEL_WORKLOAD = "model: llama3_1_8b\nsequences: [{count: 2, q_len: 1, kv_len: 6
         ("model:", "overhead_us: -1\nmodel:", "overhead_us: expected at least 0.0, found -1"),
         ("model:", "overhead_us: .nan\nmodel:", "overhead_us: expected"),
         ("model:", "overhead: 5\nmodel:", "overhead: expected a known key"),
+        (
+            "model:",
+            "seqences: []\nmodel:",
+            "seqences: expected a known key; did you mean 'sequences'?",
+        ),
         ("model:", "attention: {}\nmodel:", "attention: expected a known key"),
         ("q_len: 1", "q_len: 100", "sequences[0].kv_len: expected at least q_len (100)"),
         ("sequences:", "description: x #", "sequences: expected a value, found none"),

@@ -256,7 +256,7 @@ def test_the_command_answers_in_three_forms(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(FILE)
     table = cli("plan", "small.yaml", "--workers", "1")
     assert (table.code, table.err) == (0, "")
-    assert "1 x h100_sxm (1 replicas of 1) hold 10.0 requests/s" in table.out
+    assert "1 x h100_sxm (1 replica of 1) hold 10.0 requests/s" in table.out
     found = json.loads(cli("plan", "small.yaml", "--workers", "1", "--format", "json").out)
     assert plan_table(found) == table.out
     cli("plan", "small.yaml", "--workers", "1", "--format", "csv", "--output", "out.csv")

@@ -40,8 +40,9 @@ def answer_text(result: Row) -> str:
     if not answer["meets_targets"]:
         missed = "; ".join(_miss_text(miss) for miss in answer["missed"])
         return f"No configuration holds {goal}. The nearest, {answer['configuration']}: {missed}."
+    replicas = "1 replica" if answer["replicas"] == 1 else f"{answer['replicas']} replicas"
     return (
-        f"{answer['gpus']} x {answer['gpu']} ({answer['replicas']} replicas of"
+        f"{answer['gpus']} x {answer['gpu']} ({replicas} of"
         f" {answer['tensor_parallel']}) hold {goal}, {percent(plan['headroom'])} headroom"
         f" included: {answer['usd_per_hour']:.2f} USD per hour,"
         f" {answer['usd_per_million_output_tokens']:.3f} USD per million output tokens"

@@ -102,8 +102,9 @@ def _list(fields: list[str]) -> str:
 
 def _fields_at(model: Any, parents: list[int | str]) -> list[str]:
     """Names of the fields that the mapping at this path of the file may have."""
-    if not parents and "attention" in model.model_fields:
-        return [*model.model_fields, "sequences"]
+    if not parents:  # the file has an attention's sequences beside it
+        beside = ["sequences"] if "attention" in model.model_fields else []
+        return [name for name in model.model_fields if name != "provenance"] + beside
     for step in parents:
         field = getattr(model, "model_fields", {}).get(step)
         model = model if field is None else field.annotation
