@@ -38,6 +38,11 @@ PLANS = {
         "[{name: h100_sxm, usd_per_hour: 0, price_source: me, price_date: now}]",
         "gpus[0].usd_per_hour: expected at least 1e-09, found 0",
     ),
+    "a price of no day": (
+        "[h100_sxm]",
+        "[{name: h100_sxm, usd_per_hour: 2, price_source: me, price_date: now}]",
+        "gpus[0].price_date: expected a date as 2026-11-01 or 2026-11, found 'now'",
+    ),
     "a misspelt key of a GPU": (
         "[h100_sxm]",
         "[{name: h100_sxm, usd_per_huor: 2}]",

@@ -8,6 +8,7 @@ from test_page import Reader
 
 from gpusim.report.page import render_page
 from gpusim.report.page_inputs import Inputs
+from gpusim.report.plan import edge_text
 from gpusim.report.plan_page import plan_page
 from gpusim.report.plan_rows import usd
 from gpusim.spec.load import load_gpu
@@ -40,6 +41,8 @@ def _configuration(gpu: str, degree: int, usd_per_hour: float, **other: Any) -> 
     }
     fleet = {
         "replicas": 4 // degree,
+        "replicas_exact": 3.9 / degree,
+        "short_by": 0.2,
         "gpus": 4,
         "goodput_rps": 48.0,
         "usd_per_hour": 4 * usd_per_hour,
@@ -205,3 +208,11 @@ def test_money_has_cents_where_they_matter() -> None:
         "$95.76",
         "$69,905",
     ]
+
+
+def test_an_answer_that_one_replica_less_would_almost_do_says_so() -> None:
+    assert edge_text({"replicas": 3, "short_by": 0.002}) == (
+        " One replica less would fall short of the rate by 0.2%."
+    )
+    assert edge_text({"replicas": 3, "short_by": 0.2}) == ""
+    assert edge_text({"replicas": 1, "short_by": 0.0}) == ""

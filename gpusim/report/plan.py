@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpusim.report.table import percent, render, table
+from gpusim.report.table import percent, render, share, table
 from gpusim.units import digits
 
 Row = Mapping[str, Any]
+
+#: Of the rate and its headroom: what one replica less may leave unserved to be worth a sentence.
+NEARLY = 0.05
 
 _REASONS = {
     "kv_capacity": "KV cache",
@@ -47,8 +50,15 @@ def answer_text(result: Row) -> str:
         f" included: {answer['usd_per_hour']:.2f} USD per hour,"
         f" {answer['usd_per_million_output_tokens']:.3f} USD per million output tokens"
         f" ({answer['usd_per_million_total_tokens']:.3f} per million of all tokens),"
-        f" {answer['watts'] / 1e3:.1f} kW. {_binding_text(answer)}"
+        f" {answer['watts'] / 1e3:.1f} kW. {_binding_text(answer)}{edge_text(answer)}"
     )
+
+
+def edge_text(answer: Row) -> str:
+    """A sentence where one replica less would almost do."""
+    if answer["replicas"] == 1 or answer["short_by"] > NEARLY:
+        return ""
+    return f" One replica less would fall short of the rate by {share(answer['short_by'])}."
 
 
 def _headline(result: Row) -> str:
@@ -151,7 +161,7 @@ def _sensitivity(rows: Sequence[Row]) -> str:
             row["change"],
             str(row["gpus"]) if met else "misses",
             f"{row['usd_per_hour']:.2f}" if met else "",
-            digits(row["gpus_exact"]) if met else "",
+            f"{row['gpus_exact']:.3f}" if met else "",
             row["cheapest"] or "",
         )
     return render(drawn)

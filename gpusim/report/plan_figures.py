@@ -59,7 +59,7 @@ def tornado(changes: Sequence[Row], base_usd: float) -> Figure | None:
         return None
     return Figure(
         name="changes",
-        svg=sensitivity_figure(table, title="", form="svg", change="input"),
+        svg=sensitivity_figure(table, title="", form="svg", change="input", what="price"),
         caption="Price per hour if one input were smaller or greater by the share in brackets,"
         " before replicas are rounded up to whole ones.",
         alt="Bars of the change in price by input; the table has the numbers.",

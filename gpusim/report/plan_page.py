@@ -9,6 +9,7 @@ from gpusim.report.page_figure import Figure
 from gpusim.report.page_inputs import Inputs
 from gpusim.report.page_rows import gpu_names
 from gpusim.report.page_table import Table, one_number, one_share
+from gpusim.report.plan import edge_text
 from gpusim.report.plan_figures import curves, tornado
 from gpusim.report.plan_rows import (
     BECAUSE,
@@ -130,6 +131,9 @@ def _times(count: int, gpu: object) -> str:
 def _how_sure(result: Row) -> Iterator[str]:
     """What an error of the model would change."""
     answer = result["answer"]
+    edge = edge_text(answer).strip() if answer["meets_targets"] else ""
+    if edge:
+        yield edge
     changes = [row for row in result["sensitivity"] if row["input"] == "step time"]
     for row in changes:
         slower = row["change"].startswith("+")

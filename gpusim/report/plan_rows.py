@@ -154,13 +154,19 @@ def price_table(rows: Sequence[Row]) -> Table:
 def change_table(rows: Sequence[Row]) -> Table:
     """The answer if one input were different."""
     gpus = ("" if row["gpus"] is None else f"{row['gpus']:,}" for row in rows)
+    exact = [row["gpus_exact"] for row in rows]
     return Table(
         caption=f"{rows[0]['of']} if one input were different, the greatest effect first",
         columns=(
             words("input", (row["input"] for row in rows)),
             Column("change", tuple(_minus(row["change"]) for row in rows), right=True),
             Column("GPUs", tuple(text or "misses" for text in gpus), right=True),
-            numbers("before rounding", (row["gpus_exact"] for row in rows), "GPUs"),
+            Column(
+                "before rounding",
+                tuple("" if x is None else f"{x:,.3f}" for x in exact),
+                "GPUs",
+                right=True,
+            ),
             _money("per hour", (row["usd_per_hour"] for row in rows), 2),
             words("the cheapest would be", (row["cheapest"] or "" for row in rows)),
         ),

@@ -24,7 +24,9 @@ SIDES = {"low": (COLOURS[4], ""), "high": (COLOURS[1], "////")}
 SINGLE = 3
 
 
-def sensitivity_figure(rows: Rows, *, title: str, form: str, change: str = "20 %") -> bytes:
+def sensitivity_figure(
+    rows: Rows, *, title: str, form: str, change: str = "20 %", what: str = "prediction"
+) -> bytes:
     """Horizontal bars around the base, a panel per run or `panel`.
 
     Args:
@@ -34,11 +36,12 @@ def sensitivity_figure(rows: Rows, *, title: str, form: str, change: str = "20 %
         title: of the figure.
         form: 'png', 'svg' or 'pdf'.
         change: by how much the inputs were changed, for the legend.
+        what: the number that the bars change.
     """
 
     def draw(figure: Any) -> None:
         figure.suptitle(title, fontsize=8, parse_math=False)
-        draw_sensitivity(figure, rows, change=change)
+        draw_sensitivity(figure, rows, change=change, what=what)
 
     return render(draw, height=sensitivity_height(rows), form=form)
 
@@ -52,7 +55,9 @@ def sensitivity_height(rows: Rows) -> float:
     return 0.8 + ceil_div(len(groups), columns) * (0.38 + 0.13 * lines + 0.15 * longest)
 
 
-def draw_sensitivity(figure: "FigureBase", rows: Rows, *, change: str) -> None:
+def draw_sensitivity(
+    figure: "FigureBase", rows: Rows, *, change: str, what: str = "prediction"
+) -> None:
     """The panels."""
     panels = _panels(rows)
     columns = _columns(len(panels))
@@ -61,7 +66,7 @@ def draw_sensitivity(figure: "FigureBase", rows: Rows, *, change: str) -> None:
         _panel(panel, group, margin=1.3 if columns == 1 else 1.7)
         panel.set_title(name, loc="left" if columns == 1 else "right", fontweight="bold")
     for panel in axes[-columns:]:
-        panel.set_xlabel("change of the prediction [%]")
+        panel.set_xlabel(f"change of the {what} [%]")
     figure.legend(handles=_handles(change), loc="outside lower center", ncols=2)
 
 

@@ -1,11 +1,13 @@
 """A plan file: a model, GPUs to choose from, traffic, and the latencies to hold."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gpusim.spec.lengths import Lengths
 
+_DATE = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?")
 MAX_REQUESTS = 1_000_000
 MAX_DEGREE = 64
 
@@ -34,6 +36,10 @@ class GpuChoice(_Part):
             for field in ("price_source", "price_date"):
                 if not getattr(self, field):
                     raise ValueError(f"{field}: expected a value beside usd_per_hour, found none")
+        if self.price_date and not _DATE.fullmatch(self.price_date):
+            raise ValueError(
+                f"price_date: expected a date as 2026-11-01 or 2026-11, found {self.price_date!r}"
+            )
         return self
 
 

@@ -152,12 +152,15 @@ def _fleet(configuration: Configuration, requests: Requests, at: Point) -> Fleet
     candidate, sizing = configuration.candidate, configuration.sizing
     assert sizing is not None
     assert sizing.replicas is not None
+    assert sizing.replicas_exact is not None
     gpus = sizing.replicas * candidate.tensor_parallel
     usd = gpus * candidate.price.usd_per_hour
     hourly = requests.rate_per_s * SECONDS_PER_HOUR / MILLION
     outputs = float(requests.output_tokens.mean())
     return Fleet(
         replicas=sizing.replicas,
+        replicas_exact=sizing.replicas_exact,
+        short_by=max(0.0, 1 - (sizing.replicas - 1) / sizing.replicas_exact),
         gpus=gpus,
         goodput_rps=sizing.replicas * sizing.goodput_rps,
         usd_per_hour=usd,

@@ -16,10 +16,13 @@ class Fleet:
         goodput_rps: what all replicas hold together, headroom included.
         usd_per_million_output_tokens, usd_per_million_total_tokens: at the rate that is planned
             for, by outputs alone, and by prompts and outputs.
+        short_by: share of the rate and its headroom that one replica less would leave unserved.
         watts: of all GPUs, from the simulated point at `operating_point.rate_rps` a replica.
     """
 
     replicas: int
+    replicas_exact: float
+    short_by: float
     gpus: int
     goodput_rps: float
     usd_per_hour: float
@@ -65,7 +68,7 @@ class Configuration:
             "reason": self.reason,
             "memory": asdict(candidate.memory) if candidate.memory else None,
             "max_batch": self.max_batch,
-            "capacity_rps": self.capacity_rps,
+            "estimated_capacity_rps": self.capacity_rps,
             "goodput_rps": sizing.goodput_rps if sizing else None,
             "limits_rps": sizing.limits_rps if sizing else None,
             "binds": sizing.binds if sizing else None,
@@ -152,6 +155,8 @@ class PlanResult:
 
 _FLEET = (
     "replicas",
+    "replicas_exact",
+    "short_by",
     "gpus",
     "goodput_rps",
     "usd_per_hour",
