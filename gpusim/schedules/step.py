@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
 from gpusim.schedules.tile import Tile
 from gpusim.spec.framework_builds import Code
@@ -34,7 +35,7 @@ class Part:
     hidden: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One step of a CTA's main loop, usually one KV tile.
 
@@ -85,7 +86,15 @@ class Step:
 
     def total(self, pipe: Pipe) -> float:
         """Amount that one step asks of a pipe, over all tracks."""
-        return sum(part.amounts.get(pipe, 0.0) for track in self.tracks for part in track)
+        return self._totals.get(pipe, 0.0)
+
+    @cached_property
+    def _totals(self) -> dict[Pipe, float]:
+        totals: dict[Pipe, float] = {}
+        for part in (part for track in self.tracks for part in track):
+            for pipe, amount in part.amounts.items():
+                totals[pipe] = totals.get(pipe, 0.0) + amount
+        return totals
 
 
 def attention_step(

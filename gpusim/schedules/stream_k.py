@@ -86,7 +86,7 @@ def cut(tiles: Ints, workers: int) -> Segments:
     ends = np.cumsum(tiles)
     begins = ends - tiles
     starts = worker_starts(int(ends[-1]), workers)
-    low = np.union1d(begins, starts)
+    low = _merged(begins, starts)
     high = np.append(low[1:], ends[-1])
     output = np.searchsorted(begins, low, side="right") - 1
     worker = np.searchsorted(starts, low, side="right") - 1
@@ -102,3 +102,10 @@ def cut(tiles: Ints, workers: int) -> Segments:
         peers=np.where(host, last - worker, 0),
         later=(stops[worker] - high) / (stops - starts)[worker],
     )
+
+
+def _merged(a: Ints, b: Ints) -> Ints:
+    """The numbers of both, in order, each once."""
+    both = np.sort(np.concatenate((a, b)))
+    first: Ints = both[np.append(True, both[1:] != both[:-1])]
+    return first
