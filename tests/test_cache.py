@@ -28,6 +28,13 @@ def test_what_was_put_is_got_again_exactly(tmp_path: Path) -> None:
     assert cache.get(key_of({"a": 2})) is None
 
 
+def test_others_who_share_the_folder_can_read_a_result(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("")
+    Cache(tmp_path / "cache").put(key_of({"a": 1}), {"time_us": 1.0})
+    (file,) = tmp_path.rglob("*.json")
+    assert file.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 @pytest.mark.parametrize("content", ["", '{"key": "x", "result"', "[]", '{"key": "x"}', "\x00"])
 def test_a_damaged_file_counts_as_no_result(content: str, tmp_path: Path) -> None:
     cache, key = Cache(tmp_path), key_of({"a": 1})

@@ -120,6 +120,21 @@ def test_a_scheduler_that_is_not_there_is_said_in_one_line(monkeypatch: pytest.M
             executor(1, address)
 
 
+@pytest.mark.parametrize("address", ["nonsense", "tcp://127.0.0.1:x", ""])
+def test_for_an_address_that_is_none_no_client_is_made(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that cannot read its address holds the process up for a minute when it ends."""
+    distributed = pytest.importorskip("distributed")
+
+    def made(*_: object, **__: object) -> None:
+        raise AssertionError("a client was made")
+
+    monkeypatch.setattr(distributed, "Client", made)
+    with pytest.raises(SpecError, match="--cluster: expected the address of a Dask scheduler"):
+        executor(1, address)
+
+
 def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
     with pytest.raises(SpecError, match=r"pip install 'gpusim\[cluster\]'"):

@@ -432,6 +432,18 @@ def test_parquet_has_the_rows_of_the_csv(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"rows.csv", "rows.parquet"}
 
 
+def test_a_number_of_more_than_64_bits_costs_its_row_alone(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    from pandas import read_parquet
+
+    sweep = small(product={"gpu": ["l40s"], "sequences[0].kv_len": [64, 10**20]})
+    run = run_sweep(sweep, tmp_path / "rows.parquet")
+    assert (run.rows, run.errors.total()) == (2, 1)
+    table = read_parquet(tmp_path / "rows.parquet")
+    assert list(table["sequences[0].kv_len"].notna()) == [True, False]
+    assert "found 100000000000000000000" in table["error"][1]
+
+
 def test_an_interrupted_parquet_holds_the_rows_so_far_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

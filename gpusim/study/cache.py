@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ class Cache:
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as part:
                     part.write(text)
+                Path(name).chmod(0o666 & ~_umask())  # others may share the folder
                 Path(name).replace(file)
             finally:
                 Path(name).unlink(missing_ok=True)
@@ -74,6 +76,14 @@ class Cache:
 
     def _file(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.json"
+
+
+@cache
+def _umask() -> int:
+    """Permissions that new files of this process do not get; asked for once, as asking sets it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _refused(folder: Path, error: OSError) -> SpecError:

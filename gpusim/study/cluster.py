@@ -30,11 +30,15 @@ class Cluster:
         """
         try:
             from distributed import Client
+            from distributed.comm import get_address_host_port
         except ImportError as error:
             raise SpecError(
                 "--cluster: expected Dask, found none: pip install 'gpusim[cluster]'"
             ) from error
         try:
+            # A client that could not read it would hold the process up for a minute at its end.
+            read: Any = get_address_host_port
+            read(address)
             connect: Any = Client
             self._client: Any = connect(address, timeout=TIMEOUT_S, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:

@@ -15,6 +15,8 @@ from gpusim.study.sweep_plan import Plan
 Kind = Literal["int", "float", "bool", "text"]
 
 _TYPES: dict[str, type] = {"int": int, "float": float}
+#: Whole numbers beyond 64 bits have no place in a column of Parquet.
+_MAX_INT = 2**63 - 1
 
 #: What a breakdown can consist of, beside pipes.
 CAUSES = (
@@ -157,7 +159,7 @@ def cell(value: Any, kind: Kind) -> str | float | None:
 
     >>> cell(None, "int"), cell(1, "float"), cell(True, "bool"), cell([1, 2], "text")
     (None, 1.0, 'true', '[1,2]')
-    >>> cell(4.5, "int") is None  # where 4.5 tokens were computed; the row's error says so
+    >>> cell(4.5, "int") is cell(10**20, "int") is None  # of tokens; the row's error says so
     True
     """
     if kind in ("int", "float"):
@@ -176,6 +178,8 @@ def cell(value: Any, kind: Kind) -> str | float | None:
 
 def _number(value: Any, kind: Kind) -> float | None:
     kept: float | None = value
+    if isinstance(value, int) and abs(value) > _MAX_INT:
+        return None
     if value is None or type(value) is _TYPES[kind]:
         return kept
     if isinstance(value, bool) or not isinstance(value, Real):

@@ -67,12 +67,19 @@ def write_parquet(journal: Path, output: Path, columns: Mapping[str, Kind]) -> N
             for batch in reader:
                 writer.write_batch(batch)
         part.chmod(journal.stat().st_mode & 0o777)
+        _force_to_disk(part)  # the CSV goes when this stands in its place
         part.replace(output)
-    except OSError as error:
-        where, reason = plain(str(output)), error.strerror or error
+    except (OSError, pa.ArrowException) as error:
+        where, reason = plain(str(output)), getattr(error, "strerror", None) or error
         raise SpecError(f"{where}: expected to write to it, found: {reason}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _force_to_disk(file: Path) -> None:
+    """Have what was written survive a failure of the machine."""
+    with file.open("rb+") as written:
+        os.fsync(written.fileno())
 
 
 def last_row(output: Path) -> tuple[int, int, str]:
