@@ -11,6 +11,7 @@ from chromium import Tab, browser, program
 from conftest import Cli
 from test_page import ANALYTIC, COMMANDS, FILES, page_of
 from test_plan_page import page_of_a_plan
+from test_sweep_page import FILE as SWEEP
 
 pytestmark = pytest.mark.skipif(program() is None, reason="no Chromium is installed")
 
@@ -24,7 +25,16 @@ schedules: [flash2]
 attention: {{q_heads: 8, kv_heads: 8, head_dim: 64}}
 sequences: [{{q_len: 1, kv_len: 4096}}]
 """
-PAGES = ("simulate", "two workloads", "compare", "validate", "long names", "plan", "no plan")
+PAGES = (
+    "simulate",
+    "two workloads",
+    "compare",
+    "validate",
+    "long names",
+    "plan",
+    "no plan",
+    "sweep",
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +48,13 @@ def _page(name: str, cli: Cli, folder: Path) -> Path:
     out = folder / "out.html"
     if "plan" in name:
         out.write_bytes(page_of_a_plan(met=name == "plan"))
+        return out
+    if name == "sweep":
+        swept = SWEEP.replace("[l40s, ", f"[{LONG}.yaml, l40s, ")
+        (folder / "sweep.yaml").write_text(swept, encoding="utf-8")
+        (folder / f"{LONG}.yaml").write_text("extends: l40s\nname: wide\n")
+        rows = ("--output", "rows.csv", "--workers", "1")
+        assert cli("sweep", "sweep.yaml", *rows, "--report", out.name).code == 0
         return out
     for file, text in FILES.items():
         (folder / file).write_text(text, encoding="utf-8")

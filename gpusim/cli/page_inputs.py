@@ -1,7 +1,7 @@
 """What a command knows of its inputs, for its page."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import click
@@ -9,17 +9,26 @@ import click
 from gpusim.report.page_inputs import Inputs
 from gpusim.spec.gpu import Gpu
 
-#: Where results go says nothing of what they are.
+#: Where results go, and who computes them, says nothing of what they are.
 _OUTPUTS = frozenset(
     {"style", "output", "plot", "figure", "trace", "trace_ctas", "report", "workers"}
+    | {"cluster", "cache"}
 )
 
 
-def inputs_of(*, gpus: Sequence[Gpu], documents: Mapping[str, str] | None = None) -> Inputs:
-    """The inputs of the command that runs: how to repeat it, and what it read."""
+def inputs_of(
+    *,
+    gpus: Sequence[Gpu],
+    documents: Mapping[str, str] | None = None,
+    needed: Collection[str] = (),
+) -> Inputs:
+    """The inputs of the command that runs: how to repeat it, and what it read.
+
+    `needed` are outputs that it does not run without.
+    """
     context = click.get_current_context()
     return Inputs(
-        command=command_line(context),
+        command=command_line(context, needed),
         options={k: v for k, v in context.params.items() if k not in _OUTPUTS},
         documents=documents or {},
         gpus=gpus,
@@ -36,12 +45,13 @@ def inputs_of_workloads(files: Sequence[str], gpus: Sequence[str]) -> Inputs:
     return inputs_of(gpus=profiles, documents=texts)
 
 
-def command_line(context: click.Context) -> str:
+def command_line(context: click.Context, needed: Collection[str] = ()) -> str:
     """The command line that gives the same results; options at their default are left out."""
+    outputs = _OUTPUTS.difference(needed)
     words = ["gpusim", str(context.info_name)]
     for parameter in context.command.params:
         value = context.params.get(str(parameter.name))
-        if parameter.name in _OUTPUTS or value in (None, (), parameter.get_default(context)):
+        if parameter.name in outputs or value in (None, (), parameter.get_default(context)):
             continue
         values = value if isinstance(value, tuple) else (value,)
         for each in values:

@@ -9,8 +9,10 @@ from gpusim.cli.page_inputs import inputs_of, inputs_of_workloads
 from gpusim.report.page import Page, render_page
 
 if TYPE_CHECKING:
+    from gpusim.spec.sweep import Sweep
     from gpusim.study.predict import Case, Run
     from gpusim.study.ranking import Comparison
+    from gpusim.study.sweep_plan import Plan
     from gpusim.study.validate import Validation
 
 
@@ -75,6 +77,20 @@ def plan_report(report: Path, answer: Mapping[str, Any], name: str) -> None:
     gpus = [load_gpu(choice.name) for choice in found.gpus]
     inputs = inputs_of(gpus=gpus, documents={f"Plan {name}": plan_text(found)})
     _write(plan_page(answer, inputs), report)
+
+
+def sweep_report(report: Path, sweep: "Sweep", plan: "Plan", output: Path, name: str) -> None:
+    """Write the page of all rows in a sweep's output."""
+    from gpusim.report.sweep_page import sweep_page
+    from gpusim.spec.sweep_text import sweep_text
+    from gpusim.study.sweep_summary import sweep_summary
+
+    inputs = inputs_of(
+        gpus=list(plan.gpus.values()),
+        documents={f"Sweep {name}": sweep_text(sweep)},
+        needed=("output",),
+    )
+    _write(sweep_page(sweep_summary(plan, output), inputs, title=sweep.name), report)
 
 
 def _figures(cases: "Sequence[Case]") -> Any:

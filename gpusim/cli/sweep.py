@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from gpusim.cli.options import format_option, output_option
-from gpusim.cli.output import emit, not_an_input, write
+from gpusim.cli.options import format_option, output_option, report_option
+from gpusim.cli.output import emit, not_an_input, not_the_same, write
 from gpusim.errors import SpecError
 
 #: Seconds between lines about progress where no terminal shows a bar.
@@ -31,6 +31,7 @@ SAY_S = 30.0
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of known results; new ones are kept there.",
 )
+@report_option
 @format_option
 @partial(output_option, says="The rows: FILE.csv, or FILE.parquet. Needed.")
 def sweep(
@@ -38,6 +39,7 @@ def sweep(
     workers: int | None,
     cluster: str | None,
     cache: Path | None,
+    report: Path | None,
     style: str,
     output: Path | None,
 ) -> None:
@@ -45,11 +47,12 @@ def sweep(
 
     A run that was interrupted, or killed, goes on where its output ends. The rows are the same, in
     the same order, from any number of workers. A point that cannot be predicted is a row with its
-    error. --format is for the summary on standard output.
+    error. --format is for the summary on standard output, --report for all rows of the output.
     """
+    from gpusim.cli.pages import sweep_report
     from gpusim.report.sweep import sweep_table
     from gpusim.study.processes import cpus
-    from gpusim.study.sweep import run_sweep_file
+    from gpusim.study.sweep import plan_file, run_plan
 
     if output is None or output.suffix.lower() not in (".csv", ".parquet"):
         found = "none" if output is None else output.name
@@ -57,9 +60,20 @@ def sweep(
     if cluster is not None and workers is not None:
         raise SpecError("--workers: expected none beside --cluster, which has its own")
     not_an_input(output, [sweep_file])
-    how = {"workers": workers or cpus(), "cluster": cluster, "cache": cache}
+    not_an_input(report, [sweep_file], option="--report")
+    not_the_same({"--output": output, "--report": report})
+    declared, plan = plan_file(sweep_file)
     with _interruptible():
-        run = run_sweep_file(sweep_file, output, progress=_bar, **how)
+        run = run_plan(
+            plan,
+            output,
+            workers=workers or cpus(),
+            cluster=cluster,
+            cache=cache,
+            progress=_bar,
+        )
+    if report is not None:
+        sweep_report(report, declared, plan, output, sweep_file)
     summary = run.as_dict()
     if style == "json":
         write(json.dumps(summary, indent=2) + "\n", None)

@@ -20,7 +20,13 @@ MAX_COLUMNS, LETTER, HANDLE = 4, 0.056, 0.5
 
 
 def curve_figure(
-    rows: Rows, *, title: str, form: str, x_label: str = "load", log_y: bool = False
+    rows: Rows,
+    *,
+    title: str,
+    form: str,
+    x_label: str = "load",
+    log_x: bool = False,
+    log_y: bool = False,
 ) -> bytes:
     """Lines over `x`, a panel per metric, such as latency over throughput.
 
@@ -31,12 +37,13 @@ def curve_figure(
         title: of the figure.
         form: 'png', 'svg' or 'pdf'.
         x_label: of all panels.
-        log_y: logarithmic y axes.
+        log_x, log_y: logarithmic axes.
     """
 
     def draw(figure: Any) -> None:
         figure.suptitle(title, fontsize=8, parse_math=False)
-        draw_curves(figure, rows, x_label=x_label, log_y=log_y)
+        for panel in draw_curves(figure, rows, x_label=x_label, log_y=log_y):
+            panel.set_xscale("log" if log_x else "linear")
 
     return render(draw, height=curve_height(rows), form=form)
 
@@ -54,8 +61,8 @@ def _legend_columns(rows: Rows) -> int:
     return max(1, min(MAX_COLUMNS, int(WIDTH / (HANDLE + LETTER * longest))))
 
 
-def draw_curves(figure: "FigureBase", rows: Rows, *, x_label: str, log_y: bool) -> None:
-    """The panels."""
+def draw_curves(figure: "FigureBase", rows: Rows, *, x_label: str, log_y: bool) -> "list[Axes]":
+    """The panels, drawn."""
     looks = _looks(rows)
     panels = grouped(rows, "metric")
     axes = grid(figure, len(panels), 2)
@@ -67,6 +74,7 @@ def draw_curves(figure: "FigureBase", rows: Rows, *, x_label: str, log_y: bool) 
     if any(row.get("target") is not None for row in rows):
         handles.append(_handle("target", _TARGET))
     figure.legend(handles=handles, loc="outside lower center", ncols=_legend_columns(rows))
+    return axes
 
 
 _TARGET: dict[str, Any] = {"color": "black", "linestyle": (0, (6, 2)), "linewidth": 1.0}

@@ -30,7 +30,7 @@ class Cluster:
         """
         try:
             from distributed import Client
-            from distributed.comm import get_address_host_port
+            from distributed.comm.addressing import get_address_host_port
         except ImportError as error:
             raise SpecError(
                 "--cluster: expected Dask, found none: pip install 'gpusim[cluster]'"

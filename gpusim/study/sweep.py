@@ -72,16 +72,15 @@ class Run:
         }
 
 
-def run_sweep_file(name_or_path: str | Path, output: Path, **how: Any) -> Run:
-    """Load a sweep file (or a shipped name) and run it; arguments as `run_sweep`.
+def plan_file(name_or_path: str | Path) -> tuple[Sweep, Plan]:
+    """Load a sweep file (or a shipped name), with the plan of its points.
 
     Raises:
-        SpecError: naming the file, for a mistake in it; or for an output that is not its own.
+        SpecError: naming the file, for a mistake in it.
     """
     sweep = load_sweep(name_or_path)
     with mistakes_in(name_or_path):
-        plan = build_plan(sweep, name_or_path)
-    return run_plan(plan, output, **how)
+        return sweep, build_plan(sweep, name_or_path)
 
 
 def run_sweep(sweep: Sweep, output: str | Path, **how: Any) -> Run:
