@@ -333,6 +333,10 @@ def test_the_digest_of_a_sweep_says_what_its_rows_depend_on() -> None:
     other = [plan(product={"l2": ["warm"]}), plan(engine="analytic"), plan(where=["1 < 2"])]
     base = BASE | {"sequences": [{"count": 2, "q_len": 1, "kv_len": 513}]}
     other.append(build_plan(Sweep(workload=base)))
+    # the second formula sees what the first one has computed
+    formulas = {"attention.kv_heads": "attention.q_heads / 2", "attention.q_heads": "16"}
+    other.append(plan(derived=formulas))
+    other.append(plan(derived=dict(reversed(formulas.items()))))
     assert len({made.digest for made in same}) == 1
     assert len({made.digest for made in (*same, *other)}) == 1 + len(other)
 

@@ -114,7 +114,8 @@ def _bar(total: int, done: int) -> Iterator[Callable[[int], None]]:
 
     class Rate(ProgressColumn):
         def render(self, task: Any) -> Text:
-            return Text(f"{task.speed or 0:,.0f} a second")
+            speed = task.speed or 0.0
+            return Text(f"{speed:,.{0 if speed >= 10 else 2}f} a second")
 
     columns = (
         *(TextColumn("sweeping"), BarColumn(), MofNCompleteColumn(), Rate()),
@@ -140,6 +141,8 @@ class _Lines:
         self._said = now
         rate = (self._done - self._first) / (now - self._start)
         left = (self._total - self._done) / rate
+        digits = 0 if rate >= 10 else 2
         click.echo(
-            f"{self._done} of {self._total}, {rate:,.0f} a second, {left:,.0f} s left", err=True
+            f"{self._done} of {self._total}, {rate:,.{digits}f} a second, {left:,.0f} s left",
+            err=True,
         )

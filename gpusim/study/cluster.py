@@ -1,5 +1,6 @@
 """Work on a Dask cluster, which repeats the tasks of workers that die (`CLUSTER.md`)."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -37,6 +38,7 @@ class Cluster:
             ) from error
         try:
             # A client that could not read it would hold the process up for a minute at its end.
+            logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # we say it
             read: Any = get_address_host_port
             read(address)
             connect: Any = Client

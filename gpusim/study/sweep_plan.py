@@ -80,6 +80,7 @@ class Plan:
         """12 hex digits over all that the rows depend on, the model's version included."""
         values = json.loads(self.text())
         values["gpus"] = {name: digest_of(gpu) for name, gpu in self.gpus.items()}
+        values["derived"] = list(self.derived.items())  # one may be computed from those before it
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -52,7 +52,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         write(f"{name:64}{exponent:10.2f}")
     if config.getoption("--store"):
         costs = {name: round(spent / unit) for name, spent in seconds.items()}
-        BASELINE.write_text(json.dumps(costs, indent=1) + "\n")
+        BASELINE.write_text(json.dumps(stored | costs, indent=1) + "\n")
 
 
 def growth(seconds: dict[str, float]) -> dict[str, float]:
