@@ -16,6 +16,7 @@ import pytest
 from conftest import Cli
 from dask_cluster import local_cluster
 
+import gpusim.cli.sweep as lines
 from gpusim.errors import SpecError
 from gpusim.schedules.catalogue import SCHEDULES
 from gpusim.spec.load import load_gpu
@@ -621,3 +622,16 @@ def test_a_full_disk_leaves_whole_rows(tmp_path: Path, monkeypatch: pytest.Monke
             with pytest.raises(SpecError, match=r"rows\.csv: .*found: No space left"):
                 file.append("1,x\n")
         assert output.read_bytes() == before
+
+
+def test_a_log_says_now_and_then_how_fast_it_goes_and_for_how_long(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Resumed at 100 of 1100: 30 in 60 s are one in two seconds, 970 more take 1940 s."""
+    clock = iter([0.0, 10.0, 60.0])
+    monkeypatch.setattr("gpusim.cli.sweep.time.monotonic", lambda: next(clock))
+    progress = lines._Lines(1100, 100)
+    progress.step(10)
+    assert capsys.readouterr().err == ""
+    progress.step(20)
+    assert capsys.readouterr().err == "130 of 1100, 0.50 a second, 1,940 s left\n"

@@ -7,12 +7,10 @@ write the same.
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from gpusim.errors import SpecError, plain
 
@@ -63,27 +61,18 @@ class Cache:
         text = json.dumps({"key": key, "result": result}, separators=(",", ":"))
         try:
             file.parent.mkdir(exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=".part")
+            part = file.with_name(f".{uuid4().hex}.part")  # not of `tempfile`: others may read it
             try:
-                with os.fdopen(handle, "w", encoding="utf-8") as part:
-                    part.write(text)
-                Path(name).chmod(0o666 & ~_umask())  # others may share the folder
-                Path(name).replace(file)
+                with part.open("x", encoding="utf-8") as opened:
+                    opened.write(text)
+                part.replace(file)
             finally:
-                Path(name).unlink(missing_ok=True)
+                part.unlink(missing_ok=True)
         except OSError as error:
             raise _refused(self.folder, error) from error
 
     def _file(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.json"
-
-
-@cache
-def _umask() -> int:
-    """Permissions that new files of this process do not get; asked for once, as asking sets it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _refused(folder: Path, error: OSError) -> SpecError:
