@@ -328,6 +328,13 @@ def test_a_plan_is_the_same_after_it_travelled_as_text() -> None:
     assert [again.point(i) for i in range(made.size)] == [made.point(i) for i in range(made.size)]
 
 
+def test_a_model_is_not_computed_as_its_file_is_read_beforehand() -> None:
+    base = {key: value for key, value in BASE.items() if key != "attention"}
+    swept = Sweep(workload=base | {"model": "llama3_1_8b"}, derived={"model": "'llama3_1_70b'"})
+    with pytest.raises(SpecError, match=r"derived\.model: expected it in product or zip"):
+        build_plan(swept)
+
+
 def test_the_digest_of_a_sweep_says_what_its_rows_depend_on() -> None:
     same = [plan(), plan(name="other", description="other")]
     other = [plan(product={"l2": ["warm"]}), plan(engine="analytic"), plan(where=["1 < 2"])]
@@ -395,6 +402,11 @@ def test_points_are_made_one_by_one_however_many_there_are() -> None:
             "product:",
             "derived: {attention.q_heads: exec(1)}\nproduct:",
             "derived.attention.q_heads: expected one of the functions",
+        ),
+        (
+            "product:",
+            "derived: {gpu: \"'h100_sxm'\"}\nproduct:",
+            "derived.gpu: expected it in product or zip, not computed",
         ),
         ("product:", "zip: [{l2: [cold, warm], load: [steady]}]\nproduct:", "zip[0]: expected"),
         (

@@ -235,6 +235,8 @@ def _check_expressions(sweep: Sweep, plan: Plan, kind: Kind) -> None:
     texts += [(f"where[{i}]", text) for i, text in enumerate(sweep.where)]
     for field in sweep.derived:
         check_field(field, f"derived.{plain(field)}", kind)
+        if field in ("gpu", "model"):  # found and read before points are made
+            raise SpecError(f"derived.{field}: expected it in product or zip, not computed")
     for where, text in texts:
         for field in Expression(text).fields:
             if field in plan.leaves:
