@@ -321,6 +321,11 @@ def test_a_worker_with_another_model_is_refused(
         run_sweep(small(), tmp_path / "rows.csv")
 
 
+def test_a_schedule_that_is_computed_to_be_no_name_is_said_in_a_line(tmp_path: Path) -> None:
+    run = run_sweep(small(derived={"schedule": "5"}), tmp_path / "rows.csv")
+    assert run.errors == {"schedule.name: expected text, found 5": 2}
+
+
 def test_a_failure_of_ours_costs_its_row_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

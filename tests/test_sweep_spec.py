@@ -408,6 +408,9 @@ def test_points_are_made_one_by_one_however_many_there_are() -> None:
             "derived: {gpu: \"'h100_sxm'\"}\nproduct:",
             "derived.gpu: expected it in product or zip, not computed",
         ),
+        ("product:", "product:\n  gpu: ['']", "gpu: expected a GPU name or a file, found ''"),
+        ("product:", "product:\n  gpu[0]: [l40s]", "product.gpu[0]: expected gpu, found gpu[0]"),
+        ("product:", "product:\n  engine.x: [1]", "product.engine.x: expected engine, found"),
         ("product:", "zip: [{l2: [cold, warm], load: [steady]}]\nproduct:", "zip[0]: expected"),
         (
             "product:",

@@ -40,6 +40,8 @@ def check_field(field: str, where: str, kind: Kind = Workload) -> None:
     except ValueError as error:
         raise SpecError(f"{where}: {error}") from error
     if first in OF_RUNS:
+        if rest and (first == "engine" or isinstance(rest[0], int)):
+            raise SpecError(f"{where}: expected {first}, found {plain(field)}")
         return
     known = {name for name in kind.model_fields if name not in NOT_SWEPT} | {"sequences"}
     if first not in known:

@@ -162,13 +162,13 @@ def _gpus(axes: Axes, profile: Profile) -> dict[str, Gpu]:
     gpus: dict[str, Gpu] = {}
     for field, value in ((f, value) for axis in axes for f in axis for value in axis[f]):
         name = value
-        if field.startswith("gpu.") and isinstance(value, Mapping):
-            name = value.get("from", "")
+        if field.startswith("gpu.") and isinstance(value, Mapping) and "from" in value:
+            name = value["from"]
         elif field != "gpu":
             continue
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not name:
             raise SpecError(f"{field}: expected a GPU name or a file, found {excerpt(value)}")
-        if name and name not in gpus:
+        if name not in gpus:
             try:
                 gpus[name] = profile(name)
             except SpecError as error:

@@ -137,10 +137,11 @@ def _predict(plan: Plan, fields: dict[str, Any], gpu: Gpu) -> Result:
     try:
         if isinstance(given.get("model"), str):  # then single shapes may vary beside
             given = flatten(plan.models[given.pop("model")], "model") | given
-        choice = ScheduleChoice(name=name, **nested(kept).get("schedule", {}))
+        chosen = nested(kept).get("schedule", {}) | {"name": name}
         document = nested(given)
     except ValueError as error:
         raise SpecError(str(error)) from error
+    choice = validate(ScheduleChoice, chosen, "schedule", join=".")
     workload = _workload({"name": title} | document)
     check_engine(engine)
     return predict(workload, gpu, (choice,), engine=engine, strict=True).results[0]
