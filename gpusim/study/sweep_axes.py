@@ -98,7 +98,7 @@ def value_text(field: str, value: Any) -> str:
         options = [f"{k}={v}" for k, v in value.items() if k != "name"]
         return _cut(" ".join([str(value["name"]), *options]))
     if isinstance(value, Mapping) and set(value) == {"times"}:
-        return f"{value['times']:g} times"
+        return _cut(f"{value['times']} times")
     if isinstance(value, Mapping) and set(value) == {"from"}:
         return _cut(f"that of {value['from']}")
     if value is None:
