@@ -292,7 +292,9 @@ def test_named_what_ifs_extend_profiles_and_one_another() -> None:
     assert most.l2 == h100.l2.model_copy(update={"capacity_mib": 200.0})
     assert most.clock == h100.clock
     fields = ("gpu.sm.count", "gpu.hbm.capacity_gb", "gpu.l2.capacity_mib")
-    assert swept(made, *fields) == [(132, 80, 50), (198, 80, 50), (198, 141, 200)]
+    own, other = h100.hbm.capacity_gb, h200.hbm.capacity_gb
+    assert swept(made, *fields) == [(132, own, 50), (198, own, 50), (198, other, 200)]
+    assert own != other
 
 
 def test_a_condition_may_ask_for_any_number_of_the_profile() -> None:
