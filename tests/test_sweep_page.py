@@ -101,6 +101,17 @@ def test_means_along_an_axis_are_of_points_alike_in_all_else(tmp_path: Path) -> 
     assert "Points without a result, and why" in text
 
 
+def test_a_value_that_never_ran_takes_no_mean_from_the_others(tmp_path: Path) -> None:
+    axes = {"schedule": ["flash2", "lean"], "sequences[0].kv_len": [64, 128, 256, 512]}
+    found = summary_of(sweep(axes), [1, "no", 3, 4, 5, "no", 7, 8], tmp_path)
+    lengths = [value["mean_us"] for value in found["axes"][1]["values"]]
+    assert lengths[1] is None
+    assert [lengths[0], *lengths[2:]] == pytest.approx([5**0.5, 21**0.5, 32**0.5])
+    line = [row["x"] for row in found["curves"] if row["choice"] == {"schedule": "lean"}]
+    assert line == [64.0, 256.0, 512.0]
+    assert "The next is lean: the fastest on none of its 3 problems" in page_text(found)
+
+
 def test_sampled_answers_win_nothing_unless_there_are_no_others(tmp_path: Path) -> None:
     found = summary_of(sweep(TWO_BY_TWO), [10, 40, -1, -2], tmp_path)
     assert (found["ran"], found["compared"]) == (4, 2)

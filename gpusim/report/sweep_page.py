@@ -97,8 +97,9 @@ def _compared(summary: Row) -> Iterator[str]:
             f" {_times(first['over_best'])} as long as the best."
         )
     yield (
-        f"The next is {name}: the fastest on {second['best_on']:,} of its {second['problems']:,}"
-        f" problems, and in the mean {_times(second['over_best'])} as long as the best."
+        f"The next is {name}: the fastest on {second['best_on'] or 'none'} of its"
+        f" {second['problems']:,} problems, and in the mean {_times(second['over_best'])} as long"
+        " as the best."
     )
 
 

@@ -141,7 +141,7 @@ def _failed(rows: Any) -> dict[str, Any]:
 
 def _axis(axis: SweptAxis, rows: Any, ran: Any) -> dict[str, Any]:
     """How time goes along an axis: of all points that ran at a value, and of those whose other
-    inputs ran at every value, so that nothing but the axis differs between their means.
+    inputs ran at every value (that ran at all), so that their means differ by nothing but the axis.
     """
     size = len(axis.values)
     index, log_us = _columns(ran)
@@ -167,7 +167,7 @@ def _axis(axis: SweptAxis, rows: Any, ran: Any) -> dict[str, Any]:
                 "failed": int(there[i] - count[i]),
                 "fastest_us": float(np.exp(least[i])) if count[i] else None,
                 "slowest_us": float(np.exp(most[i])) if count[i] else None,
-                "mean_us": float(np.exp(means[i])) if alike else None,
+                "mean_us": float(np.exp(means[i])) if alike and count[i] else None,
             }
             for i in shown
         ],
@@ -175,12 +175,13 @@ def _axis(axis: SweptAxis, rows: Any, ran: Any) -> dict[str, Any]:
 
 
 def _matched(axis: SweptAxis, index: Ints) -> tuple[NDArray[np.bool_], int]:
-    """Rows whose other inputs ran at every value of an axis, and how many such inputs there are."""
-    if not len(index):
-        return np.zeros(0, dtype=np.bool_), 0
-    others = index - axis.digits(index) * axis.stride
+    """Rows whose other inputs ran at every value of an axis that ran at all, and how many such
+    inputs there are.
+    """
+    digit = axis.digits(index)
+    others = index - digit * axis.stride
     _, group, count = np.unique(others, return_inverse=True, return_counts=True)
-    whole = count == len(axis.values)
+    whole = count == len(np.unique(digit))
     return whole[group], int(whole.sum())
 
 
@@ -211,10 +212,12 @@ def _curves(
             these = matched & (lines == row["number"])
             if not these.any():
                 continue
-            means = _means(axis.digits(index[these]), log_us[these], len(axis.numbers))
+            digit = axis.digits(index[these])
+            means = _means(digit, log_us[these], len(axis.numbers))
+            points = sorted((axis.numbers[i], float(np.exp(means[i]))) for i in np.unique(digit))
             found += [
-                {"axis": axis.name, "choice": row["choice"], "x": float(x), "y": float(np.exp(y))}
-                for x, y in sorted(zip(axis.numbers, means, strict=True))
+                {"axis": axis.name, "choice": row["choice"], "x": float(x), "y": y}
+                for x, y in points
             ]
     return found
 
