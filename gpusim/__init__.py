@@ -15,6 +15,8 @@ Names are loaded when they are first used, so that importing the package costs n
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gpusim.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from gpusim.errors import SpecError
     from gpusim.result import Result
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from gpusim.study.plan import plan
     from gpusim.study.predict import simulate_workload
     from gpusim.study.simulate import simulate
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "SpecError": "gpusim.errors",

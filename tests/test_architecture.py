@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: Rooms from left to right; a room imports itself and rooms of an earlier row.
 ROWS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "units"}),
+    frozenset({"errors", "units", "version"}),
     frozenset({"launch_result"}),
     frozenset({"result"}),
     frozenset({"spec"}),
@@ -25,7 +25,7 @@ ROWS: tuple[frozenset[str], ...] = (
 )
 RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}
 #: Drawing needs results and nouns, but neither machine nor engines.
-REPORT_MAY = frozenset({"errors", "units", "result", "spec", "schedules", "report"})
+REPORT_MAY = frozenset({"errors", "units", "version", "result", "spec", "schedules", "report"})
 
 
 def _room(module: Path) -> str:
@@ -45,7 +45,7 @@ def _imports(module: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}: expected absolute imports"
             base = node.module or ""
-            names = {f"gpusim.{a.name}" for a in node.names if a.name != "__version__"}
+            names = {f"gpusim.{a.name}" for a in node.names}
             found |= names if base == "gpusim" else {base}
     return {name for name in found if name.split(".")[0] == "gpusim"}
 

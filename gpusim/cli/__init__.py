@@ -5,8 +5,8 @@ from importlib import import_module
 
 import click
 
-from gpusim import __version__
 from gpusim.errors import SpecError
+from gpusim.version import __version__
 
 #: Commands with the line that `gpusim --help` shows; their modules are imported when they run.
 COMMANDS = {

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpusim import __version__
 from gpusim.report.page_table import Column, Table, words
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.provenance import Kind
 from gpusim.spec.source_keys import source_keys
+from gpusim.version import __version__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from gpusim import __version__
 from gpusim.result import Result
+from gpusim.version import __version__
 
 if TYPE_CHECKING:
     from gpusim.result import Span

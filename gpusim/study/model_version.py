@@ -4,8 +4,8 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from gpusim import __version__
 from gpusim.spec.load import shipped
+from gpusim.version import __version__
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 #: What draws and prints results has no part in them.
