@@ -30,7 +30,7 @@ FIT_SETS = {("a100_sxm", "sglang"), ("a100_sxm", "vllm"), ("h100_sxm", "sglang")
 ELEMENT_BYTES = 2
 #: Rows above this are read apart: below it the launch weighs most.
 FLOOR_US = 20.0
-#: SGLang's own kernel takes this much too, on Hopper twice as much (`custom_all_reduce.py`).
+#: SGLang's own kernel takes this much too, on Hopper twice as much, as its rows show.
 SGLANG_LIMIT_BYTES = 8 * MIB
 COLUMNS = (
     "GPU|rows of|set",

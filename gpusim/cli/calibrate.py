@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from gpusim.cli.options import engine_option, format_option, output_option
+from gpusim.cli.options import engine_option, format_option, output_option, workers_option
 from gpusim.cli.output import emit, not_an_input, write, write_file
 from gpusim.errors import SpecError
 
@@ -55,9 +55,7 @@ def _names(_: click.Context, __: click.Parameter, given: str | None) -> tuple[st
     default="analytic",
     says="Of the errors before and after; the fit itself uses the closed form.",
 )
-@click.option(
-    "--workers", type=click.IntRange(1, 256), help="Processes; default: one for each CPU."
-)
+@workers_option
 @format_option
 @partial(output_option, says="Write a profile with what was found to this file, as YAML.")
 def calibrate(

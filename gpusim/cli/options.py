@@ -64,12 +64,25 @@ def output_options(command: F) -> F:
     return format_option(output_option(command))
 
 
+def workers_option(
+    command: F, *, default: int | None = None, says: str = "Processes; default: one for each CPU."
+) -> F:
+    """Add `--workers` to a command."""
+    return click.option(
+        "--workers",
+        type=click.IntRange(1, 256),
+        default=default,
+        show_default=default is not None,
+        help=says,
+    )(command)
+
+
 def plot_option(command: F) -> F:
     """Add `--plot` to a command."""
     return click.option(
         "--plot",
         type=click.Path(dir_okay=False, path_type=Path),
-        callback=_a_figure,
+        callback=_with_suffix(*(f".{name}" for name in FORMATS)),
         help=f"Draw the result to this file, by its suffix: {', '.join(FORMATS)}.",
     )(command)
 
@@ -90,18 +103,9 @@ def report_option(command: F) -> F:
     return click.option(
         "--report",
         type=click.Path(dir_okay=False, path_type=Path),
-        callback=_a_page,
+        callback=_with_suffix(".html"),
         help="Also write a page for people to this file: .html, all in one, to read and print.",
     )(command)
-
-
-def _a_page(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
-    """Refuse another format before the work is done."""
-    if value is not None and value.suffix.lower() != ".html":
-        raise SpecError(
-            f"{option.opts[0]}: expected a file with the suffix .html, found {plain(str(value))}"
-        )
-    return _in_a_folder(context, option, value)
 
 
 def triton_option(command: F) -> F:
@@ -110,32 +114,27 @@ def triton_option(command: F) -> F:
         "--export-triton",
         "triton",
         type=click.Path(dir_okay=False, path_type=Path),
-        callback=_a_triton_file,
+        callback=_with_suffix(".py", ".json"),
         help="Also write all that fits as Triton autotune configurations: .py or .json.",
     )(command)
 
 
-def _a_triton_file(
-    context: click.Context, option: click.Parameter, value: Path | None
-) -> Path | None:
-    """Refuse another format before the work is done."""
-    if value is not None and value.suffix.lower() not in (".py", ".json"):
-        raise SpecError(
-            f"{option.opts[0]}: expected a file with the suffix .py or .json,"
-            f" found {plain(str(value))}"
-        )
-    return _in_a_folder(context, option, value)
+def _with_suffix(*suffixes: str) -> Callable[[click.Context, click.Parameter, Any], Path | None]:
+    """A callback that refuses another format before the work is done."""
+    few = len(suffixes) < 3
+    said = (
+        f"the suffix {' or '.join(suffixes)}"
+        if few
+        else f"one of the suffixes {', '.join(suffixes)}"
+    )
 
+    def check(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
+        if value is not None and value.suffix.lower() not in suffixes:
+            found = plain(str(value))
+            raise SpecError(f"{option.opts[0]}: expected a file with {said}, found {found}")
+        return _in_a_folder(context, option, value)
 
-def _a_figure(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
-    """Refuse a format that there is not before the work is done."""
-    if value is not None and value.suffix[1:].lower() not in FORMATS:
-        suffixes = ", ".join(f".{name}" for name in FORMATS)
-        raise SpecError(
-            f"{option.opts[0]}: expected a file with one of the suffixes {suffixes},"
-            f" found {plain(str(value))}"
-        )
-    return _in_a_folder(context, option, value)
+    return check
 
 
 def _in_a_folder(_: click.Context, option: click.Parameter, value: Path | None) -> Path | None:

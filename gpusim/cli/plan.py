@@ -4,12 +4,13 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gpusim.cli.options import output_options, report_option
+from gpusim.cli.options import output_options, report_option, workers_option
 from gpusim.cli.output import emit, not_an_input, not_the_same, write
 
 if TYPE_CHECKING:
@@ -23,13 +24,7 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 2**32 - 1),
     help="Seed of arrivals and lengths; default: the plan's.",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 64),
-    default=2,
-    show_default=True,
-    help="Processes; the answer does not depend on them.",
-)
+@partial(workers_option, default=2, says="Processes; the answer does not depend on them.")
 @report_option
 @output_options
 def plan(

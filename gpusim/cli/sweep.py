@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from gpusim.cli.options import format_option, output_option, report_option
+from gpusim.cli.options import format_option, output_option, report_option, workers_option
 from gpusim.cli.output import emit, not_an_input, not_the_same, write
 from gpusim.errors import SpecError
 
@@ -22,9 +22,7 @@ SAY_S = 30.0
 
 @click.command()
 @click.argument("sweep_file", metavar="SWEEP")
-@click.option(
-    "--workers", type=click.IntRange(1, 256), help="Processes; default: one for each CPU."
-)
+@workers_option
 @click.option("--cluster", metavar="ADDRESS", help="Dask scheduler to run on, not on processes.")
 @click.option(
     "--cache",

@@ -1,10 +1,11 @@
 """`gpusim tune WORKLOAD...`."""
 
+from functools import partial
 from pathlib import Path
 
 import click
 
-from gpusim.cli.options import output_options, triton_option, workloads_and_gpus
+from gpusim.cli.options import output_options, triton_option, workers_option, workloads_and_gpus
 from gpusim.cli.output import emit, not_an_input, not_the_same, write_file
 
 
@@ -17,13 +18,7 @@ from gpusim.cli.output import emit, not_an_input, not_the_same, write_file
     help="Also schedules that sample, or compute in a lower precision.",
 )
 @click.option("--exhaustive", is_flag=True, help="Simulate everything that fits: slow.")
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 256),
-    default=1,
-    show_default=True,
-    help="Processes; each searches for one GPU at a time.",
-)
+@partial(workers_option, default=1, says="Processes; each searches for one GPU at a time.")
 @triton_option
 @output_options
 def tune(  # noqa: PLR0913 - an argument for each option

@@ -16,6 +16,7 @@ from gpusim.cli.options import (
     output_option,
     plot_option,
     report_option,
+    workers_option,
 )
 from gpusim.cli.output import emit, flat, not_an_input, not_the_same, write, write_file
 from gpusim.errors import SpecError, plain
@@ -36,9 +37,7 @@ MAX_NAMES, MAX_NAME = 3, 60
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draw."
 )
-@click.option(
-    "--workers", type=click.IntRange(1, 256), help="Processes; default: one for each CPU."
-)
+@workers_option
 @click.option("--without", multiple=True, metavar="EFFECT", help="Switch one off; may be repeated.")
 @plot_option
 @report_option

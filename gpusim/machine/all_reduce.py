@@ -28,7 +28,8 @@ from gpusim.units import GB, KIB, MIB, US_PER_S
 CUSTOM_LIMIT_BYTES = 8 * MIB
 #: Below so many bytes one stage does, for up to four GPUs and for more (`custom_all_reduce.cuh`).
 ONE_STAGE_BYTES, ONE_STAGE_BYTES_MANY = 512 * KIB, 256 * KIB
-#: From so many GPUs on NCCL lets the switch add up where it can.
+#: From so many GPUs on NCCL lets the switch add up where it can: its rows on H100 with four and
+#: eight GPUs follow that law, those with two the ring's.
 SWITCH_GPUS = 4
 
 
@@ -48,8 +49,7 @@ def all_reduce_us(
     n, link = num_gpus, gpu.link
     if n == 1:
         return 0.0
-    if n > MAX_NODE_GPUS:
-        raise SpecError(f"expected at most {MAX_NODE_GPUS} GPUs of a node, found {n}")
+    check_node(n)
     over_nvlink = n <= link.nvlink_gpus
     rate = link.nvlink_gb_per_s if over_nvlink else link.pcie_gb_per_s
     bandwidth = _bytes_per_us(rate) * link.achieved_fraction
@@ -66,6 +66,16 @@ def all_reduce_us(
     if not over_nvlink and n > 2:
         return start + 2 * (n - 1) * num_bytes / _bytes_per_us(link.host_gb_per_s)
     return start + 2 * (n - 1) / n * num_bytes / bandwidth
+
+
+def check_node(num_gpus: int) -> None:
+    """Refuse more GPUs than reach one another.
+
+    Raises:
+        SpecError: for more than a node has.
+    """
+    if num_gpus > MAX_NODE_GPUS:
+        raise SpecError(f"expected at most {MAX_NODE_GPUS} GPUs of a node, found {num_gpus}")
 
 
 def _bytes_per_us(gb_per_s: float) -> float:

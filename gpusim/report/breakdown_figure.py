@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from gpusim.report.figures import COLOURS, render
+from gpusim.report.figures import COLOURS, render_titled
 from gpusim.report.panels import Rows, by_machine, by_run, names_on_y, run_name
 from gpusim.units import duration
 
@@ -59,12 +59,12 @@ def breakdown_figure(rows: Rows, *, title: str, form: str) -> bytes:
         title: of the figure.
         form: 'png', 'svg' or 'pdf'.
     """
-
-    def draw(figure: Any) -> None:
-        figure.suptitle(title, fontsize=8, parse_math=False)
-        draw_breakdown(figure, rows)
-
-    return render(draw, height=breakdown_height(rows), form=form)
+    return render_titled(
+        lambda figure: draw_breakdown(figure, rows),
+        title=title,
+        height=breakdown_height(rows),
+        form=form,
+    )
 
 
 def breakdown_height(rows: Rows) -> float:

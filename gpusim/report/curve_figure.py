@@ -3,7 +3,7 @@
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from gpusim.report.figures import WIDTH, look, render
+from gpusim.report.figures import WIDTH, look, render_titled
 from gpusim.report.panels import Rows, grid, grouped, literal
 from gpusim.units import ceil_div
 
@@ -41,11 +41,10 @@ def curve_figure(
     """
 
     def draw(figure: Any) -> None:
-        figure.suptitle(title, fontsize=8, parse_math=False)
         for panel in draw_curves(figure, rows, x_label=x_label, log_y=log_y):
             panel.set_xscale("log" if log_x else "linear")
 
-    return render(draw, height=curve_height(rows), form=form)
+    return render_titled(draw, title=title, height=curve_height(rows), form=form)
 
 
 def curve_height(rows: Rows) -> float:

@@ -69,6 +69,23 @@ def render(
     return content.getvalue()
 
 
+def render_titled(
+    draw: Callable[["Figure"], object],
+    *,
+    title: str,
+    height: float,
+    form: str,
+    dpi: float | None = None,
+) -> bytes:
+    """The same under a title, which is a name and no formula."""
+
+    def titled(figure: "Figure") -> None:
+        figure.suptitle(title, fontsize=8, parse_math=False)
+        draw(figure)
+
+    return render(titled, height=height, form=form, dpi=dpi)
+
+
 def look(index: int) -> dict[str, Any]:
     """Colour and marker of the series at an index; the first 42 differ.
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from gpusim.report.figures import COLOURS, render
+from gpusim.report.figures import COLOURS, render_titled
 from gpusim.report.panels import Rows, by_run, grid, grouped, run_titles
 from gpusim.units import ceil_div, duration
 
@@ -22,12 +22,12 @@ def occupancy_figure(rows: Rows, *, title: str, form: str) -> bytes:
         title: of the figure.
         form: 'png', 'svg' or 'pdf'.
     """
-
-    def draw(figure: Any) -> None:
-        figure.suptitle(title, fontsize=8, parse_math=False)
-        draw_occupancy(figure, rows)
-
-    return render(draw, height=occupancy_height(rows), form=form)
+    return render_titled(
+        lambda figure: draw_occupancy(figure, rows),
+        title=title,
+        height=occupancy_height(rows),
+        form=form,
+    )
 
 
 def occupancy_height(rows: Rows) -> float:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gpusim.report.breakdown_figure import breakdown_height, draw_breakdown
-from gpusim.report.figures import render
+from gpusim.report.figures import render_titled
 from gpusim.report.panels import Rows
 from gpusim.report.roofline_figure import draw_roofline, roofline_height
 from gpusim.report.traffic_figure import draw_traffic, traffic_height
@@ -32,10 +32,9 @@ def overview_figure(rows: Rows, *, title: str, form: str) -> bytes:
     heights = [height(part) for part, _, height, _ in parts]
 
     def fill(figure: Any) -> None:
-        figure.suptitle(title, fontsize=8, parse_math=False)
         boxes = figure.subfigures(len(parts), 1, height_ratios=heights, squeeze=False)[:, 0]
         for box, (part, heading, _, draw) in zip(boxes, parts, strict=True):
             box.suptitle(heading, fontsize=8, x=0.01, ha="left", style="italic")
             draw(box, part)
 
-    return render(fill, height=sum(heights) + 0.3, form=form)
+    return render_titled(fill, title=title, height=sum(heights) + 0.3, form=form)

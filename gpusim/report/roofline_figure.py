@@ -3,7 +3,7 @@
 from math import atan, degrees, log10
 from typing import TYPE_CHECKING, Any
 
-from gpusim.report.figures import COLOURS, render
+from gpusim.report.figures import COLOURS, render_titled
 from gpusim.report.panels import Row, Rows, apart, by_machine, by_run, literal, run_name
 from gpusim.units import digits
 
@@ -34,12 +34,12 @@ def roofline_figure(rows: Rows, *, title: str, form: str) -> bytes:
         title: of the figure.
         form: 'png', 'svg' or 'pdf'.
     """
-
-    def draw(figure: Any) -> None:
-        figure.suptitle(title, fontsize=8, parse_math=False)
-        draw_roofline(figure, rows)
-
-    return render(draw, height=roofline_height(rows), form=form)
+    return render_titled(
+        lambda figure: draw_roofline(figure, rows),
+        title=title,
+        height=roofline_height(rows),
+        form=form,
+    )
 
 
 def roofline_height(rows: Rows) -> float:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from gpusim.report.figures import COLOURS, render
+from gpusim.report.figures import COLOURS, render_titled
 from gpusim.report.panels import (
     Row,
     Rows,
@@ -38,12 +38,12 @@ def sensitivity_figure(
         change: by how much the inputs were changed, for the legend.
         what: the number that the bars change.
     """
-
-    def draw(figure: Any) -> None:
-        figure.suptitle(title, fontsize=8, parse_math=False)
-        draw_sensitivity(figure, rows, change=change, what=what)
-
-    return render(draw, height=sensitivity_height(rows), form=form)
+    return render_titled(
+        lambda figure: draw_sensitivity(figure, rows, change=change, what=what),
+        title=title,
+        height=sensitivity_height(rows),
+        form=form,
+    )
 
 
 def sensitivity_height(rows: Rows) -> float:

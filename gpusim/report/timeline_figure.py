@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from gpusim.report.figures import COLOURS, render
+from gpusim.report.figures import COLOURS, render_titled
 from gpusim.report.panels import Rows, by_run, grid, grouped, literal, run_titles
 from gpusim.units import ceil_div, duration
 
@@ -42,12 +42,13 @@ def timeline_figure(rows: Rows, *, title: str, form: str) -> bytes:
         title: of the figure.
         form: 'png', 'svg' or 'pdf'.
     """
-
-    def draw(figure: Any) -> None:
-        figure.suptitle(title, fontsize=8, parse_math=False)
-        draw_timeline(figure, rows)
-
-    return render(draw, height=timeline_height(rows), form=form, dpi=DPI if form != "png" else None)
+    return render_titled(
+        lambda figure: draw_timeline(figure, rows),
+        title=title,
+        height=timeline_height(rows),
+        form=form,
+        dpi=DPI if form != "png" else None,
+    )
 
 
 def timeline_height(rows: Rows) -> float:

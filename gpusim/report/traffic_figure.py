@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from gpusim.report.figures import COLOURS, render
+from gpusim.report.figures import COLOURS, render_titled
 from gpusim.report.panels import Rows, by_machine, by_run, names_on_y, run_name
 from gpusim.report.table import bytes_text
 
@@ -34,12 +34,12 @@ def traffic_figure(rows: Rows, *, title: str, form: str) -> bytes:
         title: of the figure.
         form: 'png', 'svg' or 'pdf'.
     """
-
-    def draw(figure: Any) -> None:
-        figure.suptitle(title, fontsize=8, parse_math=False)
-        draw_traffic(figure, rows)
-
-    return render(draw, height=traffic_height(rows), form=form)
+    return render_titled(
+        lambda figure: draw_traffic(figure, rows),
+        title=title,
+        height=traffic_height(rows),
+        form=form,
+    )
 
 
 def traffic_height(rows: Rows) -> float:

@@ -38,12 +38,17 @@ def run_launch(placed: Placed, *, merge: bool) -> Books:
         queue.execute()
         return queue.books()
     work = dispatch(placed, merge=merge)
-    if _interpreted >= COMPILE_AFTER and find_spec("numba"):
+    if _interpreted >= COMPILE_AFTER and _can_compile():
         return Books(*compiled_loop()(*_columns(work), *_machine(placed)))
     _interpreted += len(work.row)
     rate, *rest = _machine(placed)
     lists = (column.tolist() for column in (*_columns(work), rate))
     return Books(*loop.run_loop(*lists, *rest))
+
+
+@cache
+def _can_compile() -> bool:
+    return find_spec("numba") is not None
 
 
 @cache

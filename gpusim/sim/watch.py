@@ -4,6 +4,7 @@ An untraced run keeps none of it: the watching is a subclass, so that it costs n
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from simpy import Environment
@@ -23,15 +24,8 @@ Flow = tuple[float, float, float, float, int]
 class WatchedStepping(Stepping):
     """A `Stepping` that notes, whenever time has passed, what flowed meanwhile."""
 
-    def __init__(
-        self,
-        env: Environment,
-        num_sms: int,
-        rate: list[float],
-        hbm_bandwidth: float,
-        l2_bandwidth: float,
-    ) -> None:
-        super().__init__(env, num_sms, rate, hbm_bandwidth, l2_bandwidth)
+    def __init__(self, env: Environment, *machine: Any) -> None:
+        super().__init__(env, *machine)
         self.flows: list[Flow] = []
 
     def _advance(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from gpusim.errors import SpecError
 from gpusim.launch_result import LaunchResult
-from gpusim.machine.all_reduce import all_reduce_us
+from gpusim.machine.all_reduce import all_reduce_us, check_node
 from gpusim.result import Result
 from gpusim.schedules.decoder import ACTIVATION_BYTES, Decoder, Product
 from gpusim.schedules.elementwise import copy_launch
@@ -52,7 +52,7 @@ class Deployment:
         check_conditions(self.l2, self.load)
         self.model.check_parallel(self.tensor_parallel)
         try:
-            all_reduce_us(self.gpu, 1.0, self.tensor_parallel)
+            check_node(self.tensor_parallel)
         except SpecError as error:
             raise SpecError(f"tensor_parallel: {error}") from error
         tensor = self.gpu.tensor

@@ -84,7 +84,8 @@ def assumptions(plan: Plan, model: Model) -> tuple[str, ...]:
         "A GPU's memory is its profile's capacity in units of 10^9 bytes; activations are estimated"
         " from the widest layer and the logits.",
         f"Percentiles leave out the first {WARM_UP:.0%} of the requests, which fill the replica.",
-        "Goodput is read off the curve's running maximum, linear between simulated rates.",
+        "Goodput is read off the curve's running maximum, linear between simulated rates; where a"
+        " run ends before its replica has more to do than it can, throughput is an estimate.",
         "Power counts FLOP, HBM bytes and idle power of the GPUs; hosts, network and cooling are"
         " left out, as they are from the price unless the rent includes them.",
     ]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gpusim.machine.all_reduce import all_reduce_us
+from gpusim.machine.all_reduce import check_node
 from gpusim.spec.attention import BYTES, DType
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.model import Model
@@ -48,7 +48,7 @@ def memory_of(
     Raises:
         SpecError: if the model cannot be shared among so many GPUs, or no node has so many.
     """
-    all_reduce_us(gpu, 1.0, tensor_parallel)  # refuses more GPUs than a node has
+    check_node(tensor_parallel)
     weights = model.weight_bytes(plan.weight_dtype, tensor_parallel)
     kv_dtype = cache_type(plan)
     hbm = gpu.hbm.capacity_gb * GB

@@ -15,6 +15,8 @@ from gpusim.study.serving_curve import Point
 
 #: Share of the time in which the head of the queue waits for something that makes it the cause.
 MATTERS = 0.05
+#: The same, of any cause, from which on a replica has more to do than it can.
+SATURATED = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +34,8 @@ class Sizing:
     """What one replica holds, and how many are needed.
 
     Attributes:
-        limits_rps: highest rate by 'ttft', 'tpot' and 'throughput' (what is served if more comes,
-            and no less than the closed form says: `_capacity`).
+        limits_rps: highest rate by 'ttft', 'tpot' and 'throughput' (what is served if more comes:
+            `_throughput`).
         goodput_rps: the least of them; `binds` is its name.
         because: what the head of the queue waits for there ('kv_capacity', 'max_sequences'), or
             'step_time'.
@@ -82,7 +84,7 @@ def size(
         if found[name][0] > limit
     )
     rps = {name: highest_rate(rates, found[name], limit) for name, limit in limits.items()}
-    rps["throughput"] = max(_capacity(points), *(point.served_rps for point in points))
+    rps["throughput"] = _throughput(points)
     rps = {name: rate / step_factor for name, rate in rps.items()}
     binds = min(rps, key=lambda name: rps[name])
     goodput = rps[binds]
@@ -98,13 +100,17 @@ def size(
     )
 
 
-def _capacity(points: Sequence[Point]) -> float:
-    """The estimated capacity that the rates are shares of.
+def _throughput(points: Sequence[Point]) -> float:
+    """The most that a point serves; where the run ends before any is saturated, no less than the
+    estimated capacity, which the points' rates are shares of.
 
-    A run of few requests ends before its replica is full, and serves less than it could; long ones
-    serve this and up to 4 % more.
+    A point is saturated if the head of its queue waits most of the time. While its batch fills it
+    serves less, so that runs of few requests say somewhat too little.
     """
-    return points[-1].rate_rps / points[-1].load
+    served = max(point.served_rps for point in points)
+    if any(sum(point.waiting_fraction.values()) >= SATURATED for point in points):
+        return served
+    return max(served, points[-1].rate_rps / points[-1].load)
 
 
 def highest_rate(rates: Sequence[float], latencies: Sequence[float], limit: float) -> float:
