@@ -89,13 +89,6 @@ class GemmPlan:
         rows, columns = self.grid(gemm)
         return rows * columns * self.splits * gemm.groups
 
-    def asked_bytes(self, gemm: Gemm) -> float:
-        """Bytes of A and W asked from L2: a copy of A for each column of tiles, or cluster of them,
-        and a copy of W for each row."""
-        rows, columns = self.grid(gemm)
-        a, w = gemm.a_bytes * columns, gemm.w_bytes * rows
-        return a / self.tile.cluster_n + w / self.tile.cluster_m
-
     def stored_bytes(self, gemm: Gemm) -> float:
         """Bytes of C, or of its parts in fp32."""
         if self.splits == 1:
