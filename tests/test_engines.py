@@ -8,7 +8,8 @@ import pytest
 from gpusim.analytic.engine import predict_launches
 from gpusim.errors import SpecError
 from gpusim.launch_result import LaunchResult
-from gpusim.machine.place import Placed, place
+from gpusim.machine.place import place
+from gpusim.machine.placed import Placed
 from gpusim.result import Result
 from gpusim.schedules.catalogue import SCHEDULES, build_launches
 from gpusim.schedules.launch import Launch

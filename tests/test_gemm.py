@@ -12,7 +12,7 @@ from gpusim.errors import SpecError
 from gpusim.launch_result import LaunchResult
 from gpusim.machine.dense import dense_profile
 from gpusim.machine.pipes import step_time
-from gpusim.machine.place import place
+from gpusim.machine.place import place_calls
 from gpusim.schedules.gemm import Gemm, GemmPlan, gemm_launches
 from gpusim.schedules.gemm_tile import GemmTile, epilogue, gemm_step, shipped_tiles
 from gpusim.schedules.step import Pipe
@@ -153,10 +153,11 @@ def test_no_plan_beats_its_bounds(gpu: Gpu, product: Gemm) -> None:
     tiles, plans = _plans(gpu, product)
     for least, plan in plans[:12]:
         launches = tiles.launches(product, plan)
-        placed = place(launches, tiles.gpu, load="steady", warm=False)
+        placement = place_calls((launches,), tiles.gpu, load="steady", warm=False)
         assert least <= tiles.time_us(product, plan) * (1 + 1e-9)
-        for one in placed:
-            assert timing(one).time_us >= max(bounds(one, tiles.gpu).values()) * (1 - 1e-9)
+        for index, time_us in enumerate(timing(placement).time_us):
+            least_us = max(bounds(placement.one(index), tiles.gpu).values())
+            assert time_us >= least_us * (1 - 1e-9)
 
 
 @GPUS

@@ -5,7 +5,8 @@ from dataclasses import astuple
 import pytest
 
 from gpusim import Attention, Sequence, load_gpu
-from gpusim.machine.place import Placed, place
+from gpusim.machine.place import place
+from gpusim.machine.placed import Placed
 from gpusim.schedules.catalogue import build_launches
 from gpusim.sim import run
 from gpusim.sim.launch_run import LaunchRun

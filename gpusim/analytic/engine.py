@@ -1,15 +1,18 @@
-"""Predicts the launches of a call in closed form: the greatest bound, plus what is serial."""
+"""Predicts launches in closed form, many calls at once: the greatest bound, plus what is serial."""
+
+from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 
-from gpusim.analytic.bounds import hbm_bound, l2_bound
+from gpusim.analytic.estimate import Estimate, timings
 from gpusim.analytic.waves import equal_waves, one_wave, unequal_waves
 from gpusim.analytic.workers import workers
 from gpusim.launch_result import LaunchResult
-from gpusim.machine.account import Timing, launch_result, total_result
-from gpusim.machine.place import Placed, place
+from gpusim.machine.account import Timings, launch_results, total_result
+from gpusim.machine.place import Call, Placement, place_calls
 from gpusim.result import Result
-from gpusim.schedules.launch import Launch, footprint
+from gpusim.schedules.launch import footprint
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 
@@ -17,7 +20,7 @@ from gpusim.spec.gpu import Gpu
 def predict_launches(
     attention: Attention,
     gpu: Gpu,
-    launches: tuple[Launch, ...],
+    launches: Call,
     *,
     names: tuple[str, str],
     l2: str = "cold",
@@ -28,41 +31,49 @@ def predict_launches(
     Raises:
         SpecError: if a launch does not fit on the GPU.
     """
+    (found,) = predict_calls(gpu, (launches,), l2=l2, load=load)
     return total_result(
         attention,
         gpu,
-        launch_results(gpu, launches, l2=l2, load=load),
+        found,
         footprint_bytes=footprint(launches),
         names=names,
         engine="analytic",
     )
 
 
-def launch_results(
-    gpu: Gpu, launches: tuple[Launch, ...], *, l2: str = "cold", load: str | float = "steady"
-) -> tuple[LaunchResult, ...]:
-    """Predict launches that follow one another, each by itself.
+def predict_calls(
+    gpu: Gpu, calls: Sequence[Call], *, l2: str = "cold", load: str | float = "steady"
+) -> list[tuple[LaunchResult, ...]]:
+    """Predict the launches of calls that have nothing to do with one another, as columns.
+
+    Each result is what the call by itself would give, to the last digit.
 
     Raises:
         SpecError: if a launch does not fit on the GPU.
     """
-    return tuple(
-        launch_result(placed, timing(placed), gpu)
-        for placed in place(launches, gpu, load=load, warm=l2 == "warm")
-    )
+    placement = place_calls(calls, gpu, load=load, warm=l2 == "warm")
+    found = iter(launch_results(placement, timing(placement)))
+    return [tuple(islice(found, len(call))) for call in calls]
 
 
-def timing(placed: Placed) -> Timing:
-    """Time of a placed launch, and what it goes to."""
-    memory = {"hbm": hbm_bound(placed), "l2": l2_bound(placed)}
-    level = max(memory, key=lambda name: memory[name])
-    work = placed.launch.work
-    if work.owner is not None:
-        model = workers
-    elif np.ptp(placed.units) == 0:
-        model = equal_waves
-    elif work.num_items <= placed.lanes:
-        model = one_wave
-    else:
-        model = unequal_waves
-    return model(placed, memory[level], level).after(placed.ramp_us, placed.lanes).timing(placed)
+def timing(placement: Placement) -> Timings:
+    """Time of placed launches, and what it goes to."""
+    hbm_us, l2_us = placement.hbm_us, placement.l2_us
+    memory_us = np.maximum(hbm_us, l2_us)
+    first, units = placement.first[:-1], placement.units
+    equal = np.minimum.reduceat(units, first) == np.maximum.reduceat(units, first)
+    equal &= np.array([launch.work.owner is None for launch in placement.launches])
+    found = np.empty((len(equal), len(Estimate._fields)))
+    chosen = np.flatnonzero(equal)
+    found[chosen] = np.stack(equal_waves(placement, chosen, memory_us[chosen]), axis=1)
+    for index in np.flatnonzero(~equal).tolist():
+        placed = placement.one(index)
+        if placed.launch.work.owner is not None:
+            model = workers
+        elif placed.launch.work.num_items <= placed.lanes:
+            model = one_wave
+        else:
+            model = unequal_waves
+        found[index] = model(placed, float(memory_us[index]))
+    return timings(found.T, placement, hbm_us >= l2_us)

@@ -1,69 +1,74 @@
-"""What a closed form says of a launch: its time, and what its CTAs spend theirs on."""
+"""What the closed form says of a launch: its time, and what its CTAs spend theirs on."""
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from gpusim.analytic.loops import Loops
-from gpusim.machine.account import Timing
-from gpusim.machine.place import Placed
+import numpy as np
+
+from gpusim.machine.account import Timings
+from gpusim.machine.place import Placement
+from gpusim.schedules.work import Bools, Floats, Number
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """Time of a launch, and time of its CTAs by cause.
+class Estimate(NamedTuple):
+    """Time of a launch in us, and time of its CTAs by cause; or columns, an entry per launch.
 
     Attributes:
         time_us: from start to last end.
-        loops: in the main loop; the part in which memory is full counts as `level`.
-        level: 'hbm' or 'l2', which of them fills up first.
+        loop_us, full_us, resident_us, full_resident_us: of main loops, see `Loops`.
         latency_us: starts and ends, summed over CTAs.
         all_latent_us: time on the clock in which no CTA is in its loop, but starts or ends.
         fix_up_us: waiting for peers and merging, summed over CTAs.
         all_fix_up_us: time on the clock in which those that are left wait or merge.
     """
 
-    time_us: float
-    loops: Loops
-    level: str
-    latency_us: float
-    all_latent_us: float
-    fix_up_us: float = 0.0
-    all_fix_up_us: float = 0.0
+    time_us: Number
+    loop_us: Number
+    full_us: Number
+    resident_us: Number
+    full_resident_us: Number
+    latency_us: Number
+    all_latent_us: Number
+    fix_up_us: Number
+    all_fix_up_us: Number
 
-    def after(self, ramp_us: float, lanes: int) -> "Estimate":
-        """The same with so much more time before all lanes' loops."""
-        return replace(
-            self,
-            time_us=self.time_us + ramp_us,
-            latency_us=self.latency_us + lanes * ramp_us,
-            all_latent_us=self.all_latent_us + ramp_us,
-        )
 
-    def timing(self, placed: Placed) -> Timing:
-        """Shares of the slots' time; lanes without a CTA before the end are the tail."""
-        total, lanes = self.time_us * placed.slots, self.time_us * placed.lanes
-        latency = min(lanes, self.latency_us)
-        fix_up = min(lanes - latency, self.fix_up_us)
-        loop = min(lanes - latency - fix_up, self.loops.resident_us)
-        resident = latency + fix_up + loop
-        full = self.loops.full_resident_us / self.loops.resident_us if loop else 0.0
-        merging = min(self.time_us, self.all_fix_up_us) if fix_up else 0.0
-        pace = max(0.0, self.time_us - self.all_latent_us - merging)
-        limited = self.loops.full_us / self.loops.time_us if loop else 0.0
-        return Timing(
-            time_us=self.time_us,
-            shares={
-                "cta_latency": latency / total,
-                "fix_up": fix_up / total,
-                "step": loop * (1 - full) / total,
-                self.level: loop * full / total,
-                "unfilled": 1 - placed.lanes / placed.slots,
-                "tail": (lanes - resident) / total,
-            },
-            limited_us={
-                "step": pace * (1 - limited) if loop else 0.0,
-                self.level: pace * limited,
-                "fix_up": merging,
-            },
-            resident_us=resident,
-            sm_busy_us=min(placed.lanes, placed.num_sms) * resident / placed.lanes,
-        )
+def timings(found: Floats, placement: Placement, by_hbm: Bools) -> Timings:
+    """Shares of the slots' time; lanes without a CTA before the end are the tail.
+
+    Args:
+        found: the numbers of an `Estimate` (first axis) of each launch, without `ramp_us`.
+        placement: the launches.
+        by_hbm: whether it is HBM, and not L2, that fills up first.
+    """
+    e, ramp, lanes = Estimate(*found), placement.ramp_us, placement.lanes
+    time_us, latent = e.time_us + ramp, e.all_latent_us + ramp
+    total, in_lanes = time_us * placement.slots, time_us * lanes
+    latency = np.minimum(in_lanes, e.latency_us + lanes * ramp)
+    fix_up = np.minimum(in_lanes - latency, e.fix_up_us)
+    loop = np.minimum(in_lanes - latency - fix_up, e.resident_us)
+    resident = latency + fix_up + loop
+    looped = loop > 0
+    full = np.where(looped, e.full_resident_us / np.where(looped, e.resident_us, 1.0), 0.0)
+    limited = np.where(looped, e.full_us / np.where(looped, e.loop_us, 1.0), 0.0)
+    merging = np.where(fix_up > 0, np.minimum(time_us, e.all_fix_up_us), 0.0)
+    pace = np.maximum(0.0, time_us - latent - merging)
+    return Timings(
+        time_us=time_us,
+        shares={
+            "cta_latency": latency / total,
+            "fix_up": fix_up / total,
+            "step": loop * (1 - full) / total,
+            "hbm": np.where(by_hbm, loop * full / total, 0.0),
+            "l2": np.where(by_hbm, 0.0, loop * full / total),
+            "unfilled": 1 - lanes / placement.slots,
+            "tail": (in_lanes - resident) / total,
+        },
+        limited_us={
+            "step": np.where(looped, pace * (1 - limited), 0.0),
+            "hbm": np.where(by_hbm, pace * limited, 0.0),
+            "l2": np.where(by_hbm, 0.0, pace * limited),
+            "fix_up": merging,
+        },
+        resident_us=resident,
+        sm_busy_us=np.minimum(lanes, placement.gpu.sm.count) * resident / lanes,
+    )

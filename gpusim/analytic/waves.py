@@ -4,50 +4,63 @@ import numpy as np
 
 from gpusim.analytic.estimate import Estimate
 from gpusim.analytic.loops import Loops, drain, equal_loops
-from gpusim.machine.place import Placed
+from gpusim.machine.place import Placement
+from gpusim.machine.placed import Placed
 from gpusim.machine.saturation import memory_share, stretch
-from gpusim.schedules.work import remaining
+from gpusim.schedules.work import Floats, Ints, remaining
 
 
-def equal_waves(placed: Placed, memory_us: float, level: str) -> Estimate:
+def equal_waves(placement: Placement, chosen: Ints, memory_us: Floats) -> Estimate:
     """Equal items: full waves, then one with as many CTAs an SM as are left.
 
         T = full·(latency + loops of as many CTAs as run at once) + latency + loops of the rest
 
-    Each item needs its share of the memory time; `equal_loops` says how long loops take.
+    Each item needs its share of the memory time; `equal_loops` says how long loops take. Of the
+    launches of these numbers, as columns.
     """
-    units, items = float(placed.units[0]), placed.launch.work.num_items
-    full, rest = divmod(items, placed.lanes)
-    loops, latency = Loops(0.0, 0.0, 0.0, 0.0), placed.latency_us
-    for waves, ctas in ((full, placed.lanes), (1, rest)):
-        if ctas:
-            loops += equal_loops(placed, ctas, units, memory_us / items) * waves
-    latent = (full + bool(rest)) * latency
+    items = np.array([placement.launches[i].work.num_items for i in chosen])
+    units = placement.units[placement.first[chosen]]
+    lanes, latency_us = placement.lanes[chosen], placement.latency_us[chosen]
+    pace, share_us = placement.pace(chosen), memory_us / items
+    full, rest = np.divmod(items, lanes)
+    waves = equal_loops(pace, lanes, units, share_us)
+    last = equal_loops(pace, rest, units, share_us)
+    some = rest > 0
+    loops = Loops(*(full * x + some * y for x, y in zip(waves, last, strict=True)))
+    latent = (full + some) * latency_us
     return Estimate(
         time_us=latent + loops.time_us,
-        loops=loops,
-        level=level,
-        latency_us=items * latency,
+        loop_us=loops.time_us,
+        full_us=loops.full_us,
+        resident_us=loops.resident_us,
+        full_resident_us=loops.full_resident_us,
+        latency_us=items * latency_us,
         all_latent_us=latent,
+        fix_up_us=np.zeros(len(chosen)),
+        all_fix_up_us=np.zeros(len(chosen)),
     )
 
 
-def one_wave(placed: Placed, memory_us: float, level: str) -> Estimate:
+def one_wave(placed: Placed, memory_us: float) -> Estimate:
     """All items start at once: T = latency + last end of a loop · stretch(memory_us / that end)."""
-    ends = drain(placed, placed.units[placed.launch.work.order()])
+    ends = drain(placed.pace, placed.units[placed.launch.work.order()])
     last, latency = float(ends.max()), placed.latency_us
     slower, full = stretch(memory_us / last), memory_share(memory_us / last)
     time, resident = last * slower, float(ends.sum()) * slower
     return Estimate(
         time_us=latency + time,
-        loops=Loops(time, time * full, resident, resident * full),
-        level=level,
+        loop_us=time,
+        full_us=time * full,
+        resident_us=resident,
+        full_resident_us=resident * full,
         latency_us=len(ends) * latency,
         all_latent_us=latency,
+        fix_up_us=0.0,
+        all_fix_up_us=0.0,
     )
 
 
-def unequal_waves(placed: Placed, memory_us: float, level: str) -> Estimate:
+def unequal_waves(placed: Placed, memory_us: float) -> Estimate:
     """Unequal items in several waves: throughput, and the items that start too late to end in it.
 
     Items start in order, at the pace of the whole launch. When one starts, the items before it are
@@ -76,8 +89,12 @@ def unequal_waves(placed: Placed, memory_us: float, level: str) -> Estimate:
     resident = throughput * lanes - latencies
     return Estimate(
         time_us=time,
-        loops=Loops(time, time * full, resident, resident * full),
-        level=level,
+        loop_us=time,
+        full_us=time * full,
+        resident_us=resident,
+        full_resident_us=resident * full,
         latency_us=latencies,
         all_latent_us=latency,
+        fix_up_us=0.0,
+        all_fix_up_us=0.0,
     )

@@ -1,18 +1,18 @@
 """Time of a launch whose workers have items of their own, and may wait for one another."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from gpusim.analytic.estimate import Estimate
-from gpusim.analytic.loops import Loops, drain, equal_loops
+from gpusim.analytic.loops import drain, equal_loops
 from gpusim.errors import SpecError
-from gpusim.machine.place import Placed
+from gpusim.machine.placed import Placed
 from gpusim.schedules.work import Floats, Ints
-from gpusim.units import ceil_div
 
 
-def workers(placed: Placed, memory_us: float, level: str) -> Estimate:
+def workers(placed: Placed, memory_us: float) -> Estimate:
     """Every worker does its own items; those that merge wait for their peers' first results.
 
         end of worker w = max(own items, first item of w + 1 ... w + peers) + peers·merge
@@ -27,50 +27,48 @@ def workers(placed: Placed, memory_us: float, level: str) -> Estimate:
     Raises:
         SpecError: if such a worker leaves no slot for the peer.
     """
-    lists = _per_worker(placed)
-    count, lanes, latency = placed.launch.num_ctas, placed.lanes, placed.latency_us
-    reach = np.maximum.accumulate(np.arange(count) + lists.peers)
-    ready, merges = lists.ready(), lists.peers * placed.merge_us
+    lists, lanes, latency = _per_worker(placed), placed.lanes, placed.latency_us
+    own, ready, merges = lists.own, lists.ready(), lists.peers * placed.merge_us
+    starts = np.arange(0, len(own), lanes)
+    size = np.minimum(lanes, len(own) - starts)
+    average, most = np.add.reduceat(own, starts) / size, np.maximum.reduceat(own, starts)
     mean = float(lists.units.mean())
-    time, latest, fix_up, loops = 0.0, 0.0, 0.0, Loops(0.0, 0.0, 0.0, 0.0)
-    for start in range(0, count, lanes):
-        stop = min(start + lanes, count)
-        own, wait = lists.own[start:stop], ready[start:stop] - lists.own[start:stop]
-        average = float(own.mean())
-        equal = equal_loops(placed, stop - start, mean, memory_us / count)
-        wave = max(average, latency + equal.time_us)
-        stretch = wave / average
-        if start and reach[start - 1] >= start:
-            if lanes == 1:
-                raise SpecError(
-                    f"{placed.launch.name}: expected room for more CTAs than 1: one that runs"
-                    " waits for one that has not started"
-                )
-            if stop - start == lanes:
-                peer = lists.done[start : reach[start - 1] + 1].max() * stretch
-                wave = max(wave, float(peer + own[-1]))
-        longest = max(wave, float(own.max()))
-        alone = equal_loops(placed, stop - start, mean, 0.0)
-        slowed = equal.resident_us / alone.resident_us if mean else 1.0
-        latencies = latency * lists.items[start:stop]
-        resident = float(np.minimum((own - latencies) * slowed, longest - latencies).sum())
-        full = equal.full_resident_us / equal.resident_us if mean else 0.0
-        loops += Loops(equal.time_us, equal.full_us, resident, resident * full)
-        fix_up += float((np.maximum(wait, 0.0) * stretch + merges[start:stop]).sum())
-        latest = max(latest, time + float(own.max()))
-        before, time = time, time + wave
+    loops = equal_loops(placed.pace, size, mean, memory_us / len(own))
+    wave = np.maximum(average, latency + loops.time_us)
+    stretch = wave / average
+    for index, peer in _late_peers(placed, lists, starts):
+        if size[index] == lanes:
+            last = own[starts[index] + lanes - 1]
+            wave[index] = max(wave[index], peer * stretch[index] + last)
+    begin = np.cumsum(wave) - wave
+    longest = np.maximum(wave, most)
     # the end of the last wave in place of its average
-    ends = np.maximum(own, ready[start:stop]) + merges[start:stop]
-    time = max(latest, time + max(0.0, float(ends.max()) - wave, float(merges.max())))
-    waves, lockstep = ceil_div(count, lanes), np.ptp(placed.units) == 0
+    final = slice(int(starts[-1]), None)
+    ends = np.maximum(own, ready)[final] + merges[final]
+    late = max(0.0, float(ends.max() - wave[-1]), float(merges.max()))
+    time = max(float((begin + most).max()), float(begin[-1] + wave[-1]) + late)
+    latencies = latency * lists.items
+    alone = equal_loops(placed.pace, size, mean, 0.0)
+    slowed = loops.resident_us / alone.resident_us if mean else np.ones(len(size))
+    full = loops.full_resident_us / loops.resident_us if mean else np.zeros(len(size))
+    resident = np.add.reduceat(
+        np.minimum(
+            (own - latencies) * np.repeat(slowed, size), np.repeat(longest, size) - latencies
+        ),
+        starts,
+    )
+    waits = np.maximum(ready - own, 0.0) * np.repeat(stretch, size)
+    lockstep = np.ptp(placed.units) == 0
     return Estimate(
         time_us=time,
-        loops=loops,
-        level=level,
-        latency_us=latency * float(lists.items.sum()),
-        fix_up_us=fix_up,
-        all_latent_us=latency * waves * (float(lists.items.max()) if lockstep else 1),
-        all_fix_up_us=max(0.0, time - before - longest),
+        loop_us=float(np.sum(loops.time_us)),
+        full_us=float(np.sum(loops.full_us)),
+        resident_us=float(resident.sum()),
+        full_resident_us=float((resident * full).sum()),
+        latency_us=float(latencies.sum()),
+        all_latent_us=latency * len(size) * (float(lists.items.max()) if lockstep else 1),
+        fix_up_us=float((waits + merges).sum()),
+        all_fix_up_us=max(0.0, time - float(begin[-1] + longest[-1])),
     )
 
 
@@ -87,9 +85,29 @@ class _Lists:
     def ready(self) -> Floats:
         """When the last of a worker's peers has its first result; 0 without peers."""
         ready = np.zeros(len(self.own))
-        for worker in np.flatnonzero(self.peers):
-            ready[worker] = self.done[worker + 1 : worker + 1 + self.peers[worker]].max()
+        waiting = np.flatnonzero(self.peers)
+        ranges = np.stack([waiting + 1, waiting + 1 + self.peers[waiting]], axis=1)
+        if len(waiting):
+            done = np.append(self.done, 0.0)  # so that a range may end at the last worker
+            ready[waiting] = np.maximum.reduceat(done, ranges.ravel())[::2]
         return ready
+
+
+def _late_peers(placed: Placed, lists: _Lists, starts: Ints) -> Iterator[tuple[int, float]]:
+    """Waves that hold peers of the wave before, with the end of the last such peer's first item.
+
+    Raises:
+        SpecError: if one CTA runs at a time.
+    """
+    reach = np.maximum.accumulate(np.arange(len(lists.own)) + lists.peers)
+    for index in (np.flatnonzero(reach[starts[1:] - 1] >= starts[1:]) + 1).tolist():
+        if placed.lanes == 1:
+            raise SpecError(
+                f"{placed.launch.name}: expected room for more CTAs than 1: one that runs"
+                " waits for one that has not started"
+            )
+        start = int(starts[index])
+        yield index, float(lists.done[start : reach[start - 1] + 1].max())
 
 
 def _per_worker(placed: Placed) -> _Lists:
@@ -98,7 +116,10 @@ def _per_worker(placed: Placed) -> _Lists:
     order = work.order()
     items = np.bincount(work.owner, minlength=count)
     units = np.bincount(work.owner, weights=placed.units[order], minlength=count).astype(float)
-    own = drain(placed, units) if count <= placed.lanes else units / placed.rate(placed.residents)
+    if count <= placed.lanes:
+        own = drain(placed.pace, units)
+    else:
+        own = units / placed.rate(placed.residents)
     pace = own / np.where(units > 0, units, 1.0)
     own += placed.latency_us * items
     begin = np.empty(count, dtype=np.int64)

@@ -1,22 +1,26 @@
 """Turns an engine's timing of placed launches into a `Result`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from gpusim.launch_result import LaunchResult, Sample, Span
-from gpusim.machine.pipes import pipe_rate
-from gpusim.machine.place import Placed
+from gpusim.machine.pipes import CAUSES, pipe_rate
+from gpusim.machine.place import Placement
 from gpusim.result import Engine, Result
+from gpusim.schedules.launch import Launch
 from gpusim.schedules.mask import compulsory_bytes, useful_flop
 from gpusim.schedules.step import Pipe
+from gpusim.schedules.work import Floats
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.units import PJ, US_PER_S, ceil_div
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """What an engine found out about one launch.
+class Timings:
+    """What an engine found out about launches: columns, an entry per launch.
 
     Attributes:
         time_us: from start to last end.
@@ -29,56 +33,77 @@ class Timing:
         sm_busy_us: time with at least one CTA, summed over SMs.
     """
 
-    time_us: float
-    shares: Mapping[str, float]
-    limited_us: Mapping[str, float]
-    resident_us: float
-    sm_busy_us: float
+    time_us: Floats
+    shares: Mapping[str, Floats]
+    limited_us: Mapping[str, Floats]
+    resident_us: Floats
+    sm_busy_us: Floats
 
 
-def launch_result(placed: Placed, timing: Timing, gpu: Gpu) -> LaunchResult:
+def launch_results(placement: Placement, timings: Timings) -> tuple[LaunchResult, ...]:
     """Combine what is counted with what was timed."""
-    launch, fit = placed.launch, placed.occupancy
-    breakdown = {name: share for name, share in timing.shares.items() if name != "step"}
-    for name, share in placed.step.causes(placed.residents).items():
-        breakdown[name] = breakdown.get(name, 0.0) + share * timing.shares.get("step", 0.0)
-    breakdown = _normalised(breakdown)
-    limited = _limits(placed, timing)
-    sm_time = timing.time_us * placed.num_sms
-    resident_warps_us = timing.resident_us * ceil_div(launch.threads, 32)
-    return LaunchResult(
-        name=launch.name,
-        ctas=launch.num_ctas,
-        threads=launch.threads,
-        registers=launch.registers,
-        smem_bytes=launch.smem_bytes,
-        ctas_per_sm=fit.ctas_per_sm,
-        warps_per_sm=fit.warps_per_sm,
-        occupancy_fraction=fit.fraction,
-        limiter=fit.limiter,
-        gap_us=placed.gap_us,
-        time_us=timing.time_us,
-        bound=max(limited, key=lambda name: limited[name]),
-        breakdown=breakdown,
-        limited_us=limited,
-        tile=dict(launch.tile),
-        waves=launch.num_ctas / placed.slots,
-        achieved_fraction=resident_warps_us / (sm_time * gpu.max_warps),
-        sm_busy_fraction=timing.sm_busy_us / sm_time,
-        issued_flop=launch.issued_flop,
-        hbm_read_bytes=placed.traffic.hbm_read_bytes,
-        hbm_write_bytes=placed.traffic.hbm_write_bytes,
-        l2_to_sm_bytes=sum(o.requested_bytes for o in launch.reads),
-        smem_bytes_moved=launch.amount(Pipe.SMEM),
-        pipe_utilisation={
-            pipe.value: launch.amount(pipe)
-            / pipe_rate(gpu, launch.step, pipe)
-            / (placed.clock * sm_time)
-            for pipe in Pipe
-            if launch.amount(pipe)
-        },
-        clock_mhz=placed.clock,
+    gpu, launches, time_us = placement.gpu, placement.launches, timings.time_us
+    causes = placement.steps.shares(placement.residents)
+    breakdowns = _breakdowns(causes, timings)
+    limits = _limits(causes, timings)
+    sm_time = time_us * gpu.sm.count
+    warps = np.array([ceil_div(launch.threads, 32) for launch in launches])
+    columns = (
+        time_us,
+        sm_time,
+        placement.gap_us,
+        placement.ctas / placement.slots,
+        timings.resident_us * warps / (sm_time * gpu.max_warps),
+        timings.sm_busy_us / sm_time,
     )
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return tuple(
+        LaunchResult(
+            name=launch.name,
+            ctas=launch.num_ctas,
+            threads=launch.threads,
+            registers=launch.registers,
+            smem_bytes=launch.smem_bytes,
+            ctas_per_sm=fit.ctas_per_sm,
+            warps_per_sm=fit.warps_per_sm,
+            occupancy_fraction=fit.fraction,
+            limiter=fit.limiter,
+            gap_us=gap,
+            time_us=time,
+            bound=max(limited, key=limited.__getitem__),
+            breakdown=breakdown,
+            limited_us=limited,
+            tile=dict(launch.tile),
+            waves=waves,
+            achieved_fraction=achieved,
+            sm_busy_fraction=busy,
+            issued_flop=launch.issued_flop,
+            hbm_read_bytes=traffic.hbm_read_bytes,
+            hbm_write_bytes=traffic.hbm_write_bytes,
+            l2_to_sm_bytes=sum(o.requested_bytes for o in launch.reads),
+            smem_bytes_moved=launch.amount(Pipe.SMEM),
+            pipe_utilisation=_utilisation(launch, gpu, placement.clock * in_all),
+            clock_mhz=placement.clock,
+        )
+        for launch, fit, traffic, breakdown, limited, (
+            time,
+            in_all,
+            gap,
+            waves,
+            achieved,
+            busy,
+        ) in zip(launches, placement.fits, placement.traffic, breakdowns, limits, rows, strict=True)
+    )
+
+
+def _utilisation(launch: Launch, gpu: Gpu, clocks: float) -> dict[str, float]:
+    """Share of what each pipe could do in so many clocks, summed over SMs."""
+    amounts = ((pipe, launch.amount(pipe)) for pipe in Pipe)
+    return {
+        pipe.value: amount / pipe_rate(gpu, launch.step, pipe) / clocks
+        for pipe, amount in amounts
+        if amount
+    }
 
 
 def total_result(
@@ -102,7 +127,7 @@ def total_result(
     for la in launches:
         for name, share in la.breakdown.items():
             parts[name] = parts.get(name, 0.0) + share * la.time_us
-    breakdown = _normalised(parts)
+    breakdown = _normalised(parts.items())
     limits = {"launch": parts["launch"]}
     for la in launches:
         for name, us in la.limited_us.items():
@@ -129,17 +154,33 @@ def total_result(
     )
 
 
-def _limits(placed: Placed, timing: Timing) -> dict[str, float]:
+def _breakdowns(causes: Floats, timings: Timings) -> list[dict[str, float]]:
+    """Shares of the slots' time; those of 'step' as the causes of its time have them."""
+    others = {name: share for name, share in timings.shares.items() if name != "step"}
+    names = (*CAUSES, *others)
+    parts = np.empty((len(causes), len(names)))
+    parts[:, : len(CAUSES)] = causes * timings.shares["step"][:, None]
+    for column, share in enumerate(others.values(), start=len(CAUSES)):
+        parts[:, column] = share
+    return [_normalised(zip(names, row, strict=True)) for row in parts.tolist()]
+
+
+def _limits(causes: Floats, timings: Timings) -> list[dict[str, float]]:
     """Time on the clock by what held the launch back; the step speaks through its slowest pipe."""
-    causes = placed.step.causes(placed.residents)
-    pipe = max(causes, key=lambda name: causes[name])
-    limits = {pipe if name == "step" else name: us for name, us in timing.limited_us.items()}
-    limits["cta_latency"] = max(0.0, timing.time_us - sum(limits.values()))
-    return {name: us for name, us in limits.items() if us > 0}
+    pipes = (CAUSES[index] for index in causes.argmax(axis=1).tolist())
+    names = tuple(timings.limited_us)
+    found = []
+    rows = np.stack([timings.time_us, *timings.limited_us.values()], axis=1).tolist()
+    for pipe, (time_us, *row) in zip(pipes, rows, strict=True):
+        limits = dict(zip(names, row, strict=True))
+        limits["cta_latency"] = max(0.0, time_us - sum(row))
+        found.append({pipe if n == "step" else n: us for n, us in limits.items() if us > 0})
+    return found
 
 
-def _normalised(parts: Mapping[str, float]) -> dict[str, float]:
+def _normalised(parts: Iterable[tuple[str, float]]) -> dict[str, float]:
     """Shares that add up to 1, greatest first."""
-    total = sum(parts.values())
-    kept = {name: value / total for name, value in parts.items() if value > 0}
-    return dict(sorted(kept.items(), key=lambda item: (-item[1], item[0])))
+    kept = [(name, value) for name, value in parts if value > 0]
+    total = sum(value for _, value in kept)
+    shares = [(name, value / total) for name, value in kept]
+    return dict(sorted(shares, key=lambda item: (-item[1], item[0])))

@@ -1,6 +1,13 @@
 """How CTAs slow down as they ask for more of a memory level than it gives."""
 
 from math import sqrt
+from typing import TypeVar
+
+import numpy as np
+
+from gpusim.schedules.work import Floats
+
+One = TypeVar("One", float, Floats)
 
 
 def stretch(load: float) -> float:
@@ -20,8 +27,19 @@ def stretch(load: float) -> float:
     return sqrt(sqrt(1 + square * square))
 
 
-def memory_share(load: float) -> float:
-    """Share of such CTAs' time that memory has to answer for: load⁴ / (1 + load⁴).
+def stretches(loads: Floats) -> Floats:
+    """`stretch` of a column.
+
+    >>> (stretches(np.array([0.5, 2.0])) == [stretch(0.5), stretch(2.0)]).tolist()
+    [True, True]
+    """
+    squares = loads * loads
+    slower: Floats = np.sqrt(np.sqrt(1 + squares * squares))
+    return slower
+
+
+def memory_share(load: One) -> One:
+    """Share of such CTAs' time that memory has to answer for: load⁴ / (1 + load⁴). Takes columns.
 
     >>> [round(memory_share(x), 3) for x in (0.0, 0.5, 1.0, 2.0, 10.0)]
     [0.0, 0.059, 0.5, 0.941, 1.0]

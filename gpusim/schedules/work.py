@@ -6,8 +6,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+#: One, or a column of them.
+Number = float | Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

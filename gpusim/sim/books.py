@@ -1,9 +1,14 @@
 """What a run of one launch on the simulated machine adds up, and what an engine makes of it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from types import SimpleNamespace
+from typing import Any
 
-from gpusim.machine.account import Timing
-from gpusim.machine.place import Placed
+import numpy as np
+
+from gpusim.machine.account import Timings
+from gpusim.machine.place import Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +39,32 @@ class Books:
     fix_up_us: float = 0.0
     limit_fix_up_us: float = 0.0
 
-    def timing(self, placed: Placed) -> Timing:
-        """Time and its causes, as shares of the slots' time."""
-        total = self.time_us * placed.slots
-        unfilled = 1 - placed.lanes / placed.slots
-        shares = {
-            "cta_latency": (self.resident_us - self.loop_us - self.fix_up_us) / total,
-            "fix_up": self.fix_up_us / total,
-            "step": (self.loop_us - self.full_hbm_us - self.full_l2_us) / total,
-            "hbm": self.full_hbm_us / total,
-            "l2": self.full_l2_us / total,
+
+def timings(books: Sequence[Books], placement: Placement) -> Timings:
+    """Times of launches and their causes, as shares of the slots' time."""
+    names = [field.name for field in fields(Books)]
+    b: Any = SimpleNamespace(
+        **{name: np.array([getattr(b, name) for b in books]) for name in names}
+    )
+    total = b.time_us * placement.slots
+    unfilled = 1 - placement.lanes / placement.slots
+    return Timings(
+        time_us=b.time_us,
+        shares={
+            "cta_latency": (b.resident_us - b.loop_us - b.fix_up_us) / total,
+            "fix_up": b.fix_up_us / total,
+            "step": (b.loop_us - b.full_hbm_us - b.full_l2_us) / total,
+            "hbm": b.full_hbm_us / total,
+            "l2": b.full_l2_us / total,
             "unfilled": unfilled,
-            "tail": max(0.0, 1 - unfilled - self.resident_us / total),
-        }
-        limited = {
-            "hbm": self.limit_hbm_us,
-            "l2": self.limit_l2_us,
-            "step": self.limit_step_us,
-            "fix_up": self.limit_fix_up_us,
-        }
-        return Timing(
-            time_us=self.time_us,
-            shares=shares,
-            limited_us=limited,
-            resident_us=self.resident_us,
-            sm_busy_us=self.sm_busy_us,
-        )
+            "tail": np.maximum(0.0, 1 - unfilled - b.resident_us / total),
+        },
+        limited_us={
+            "hbm": b.limit_hbm_us,
+            "l2": b.limit_l2_us,
+            "step": b.limit_step_us,
+            "fix_up": b.limit_fix_up_us,
+        },
+        resident_us=b.resident_us,
+        sm_busy_us=b.sm_busy_us,
+    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gpusim.machine.place import Placed
+from gpusim.machine.placed import Placed
 from gpusim.schedules.work import Floats, Ints
 
 #: A slot takes at most this share of the items left at once, divided by the number of slots.

@@ -2,10 +2,13 @@
 
 from gpusim.errors import SpecError
 from gpusim.launch_result import LaunchResult, Sample, Span
-from gpusim.machine.account import launch_result, total_result
-from gpusim.machine.place import Placed, place
+from gpusim.machine.account import launch_results as accounted
+from gpusim.machine.account import total_result
+from gpusim.machine.place import place_calls
+from gpusim.machine.placed import Placed
 from gpusim.result import Result
 from gpusim.schedules.launch import Launch, footprint
+from gpusim.sim.books import Books, timings
 from gpusim.sim.launch_run import LaunchRun
 from gpusim.sim.run import run_launch
 from gpusim.spec.attention import Attention
@@ -72,11 +75,13 @@ def launch_results(
     Raises:
         SpecError: if a launch does not fit on the GPU, or has too many CTAs.
     """
-    results: list[LaunchResult] = []
+    placement = place_calls((launches,), gpu, load=load, warm=l2 == "warm")
+    all_books: list[Books] = []
     spans: list[Span] = []
     samples: list[Sample] = []
     start = 0.0
-    for index, placed in enumerate(place(launches, gpu, load=load, warm=l2 == "warm")):
+    for index in range(len(launches)):
+        placed = placement.one(index)
         start += placed.gap_us
         _check_size(placed.launch, trace=trace)
         if trace:
@@ -88,9 +93,10 @@ def launch_results(
             samples += traced[1]
         else:
             books = run_launch(placed, merge=merge)
-        results.append(launch_result(placed, books.timing(placed), gpu))
+        all_books.append(books)
         start += books.time_us
-    return tuple(results), tuple(spans), tuple(samples)
+    results = accounted(placement, timings(all_books, placement))
+    return results, tuple(spans), tuple(samples)
 
 
 def simulated_us(placed: Placed) -> float:

@@ -7,7 +7,7 @@ import simpy
 
 from gpusim.errors import SpecError
 from gpusim.launch_result import Sample, Span
-from gpusim.machine.place import Placed
+from gpusim.machine.placed import Placed
 from gpusim.sim.books import Books
 from gpusim.sim.dispatch import dispatch
 from gpusim.sim.stepping import Stepping

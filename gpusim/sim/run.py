@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpusim.machine.place import Placed
+from gpusim.machine.placed import Placed
 from gpusim.sim import loop
 from gpusim.sim.books import Books
 from gpusim.sim.dispatch import Dispatch, dispatch

@@ -10,7 +10,7 @@ import numpy as np
 from simpy import Environment
 
 from gpusim.launch_result import Sample, Span
-from gpusim.machine.place import Placed, last_store_bytes
+from gpusim.machine.placed import Placed, last_store_bytes
 from gpusim.schedules.work import Floats
 from gpusim.sim.stepping import Stepping
 

@@ -1,16 +1,16 @@
 """A matrix product on a GPU: the shipped tile that the model finds fastest, and its time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import inf
+from itertools import islice
 
-from gpusim.analytic.engine import launch_results as predict_launches
-from gpusim.analytic.engine import timing
+from gpusim.analytic.engine import predict_calls, timing
 from gpusim.analytic.gemm_bound import Candidates, candidates
 from gpusim.errors import SpecError
 from gpusim.launch_result import LaunchResult
 from gpusim.machine.dense import dense_profile
 from gpusim.machine.pipes import pipe_rate, step_time, tensor_rate
-from gpusim.machine.place import place
+from gpusim.machine.place import place, place_calls
 from gpusim.machine.traffic import miss
 from gpusim.schedules.gemm import Gemm, GemmPlan, gemm_launches
 from gpusim.schedules.gemm_tile import OUTPUT_BYTES, GemmTile, epilogue, gemm_step, shipped_tiles
@@ -92,8 +92,7 @@ class Planner:
     def plan(self, gemm: Gemm, *, around: tuple[Launch, ...] = (), warm: bool = False) -> GemmPlan:
         """The plan with the least time by the closed form.
 
-        Of all plans, the `MOST_TRIED` with the least bounds (`Candidates`) are tried, until the
-        next cannot beat the best one found.
+        Of all plans, the `MOST_TRIED` with the least bounds (`Candidates`) are tried.
 
         Args:
             gemm: the product.
@@ -105,15 +104,10 @@ class Planner:
             passed = first + footprint(around)
             first = gemm.w_bytes * miss(self.gpu, passed)
         clock = self.gpu.clock_hz(self.load) / US_PER_S
-        ordered = self.tiles.ordered(gemm, self.gpu, clock, first, MOST_TRIED)
-        best, best_us = ordered[0][1], inf
-        for least, plan in ordered:
-            if least >= best_us:
-                break
-            time = self.time_us(gemm, plan, around=around, warm=warm)
-            if time < best_us:
-                best, best_us = plan, time
-        return best
+        plans = [p for _, p in self.tiles.ordered(gemm, self.gpu, clock, first, MOST_TRIED)]
+        calls = [self.launches(gemm, plan) for plan in plans]
+        times = self._times_us(calls, around, warm=warm)
+        return plans[times.index(min(times))]
 
     def launches(self, gemm: Gemm, plan: GemmPlan) -> tuple[Launch, ...]:
         """The launches of a plan."""
@@ -131,12 +125,22 @@ class Planner:
     ) -> float:
         """Time of a product by a plan, and of launches before it, launch gaps included."""
         own = (*before, *self.launches(gemm, plan))
-        placed = place((*own, *around), self.gpu, load=self.load, warm=warm)[: len(own)]
-        if engine == "sim":
-            from gpusim.sim.engine import simulated_us
+        if engine == "analytic":
+            return self._times_us([own], around, warm=warm)[0]
+        from gpusim.sim.engine import simulated_us
 
-            return sum(p.gap_us + simulated_us(p) for p in placed)
-        return sum(p.gap_us + timing(p).time_us for p in placed)
+        placed = place((*own, *around), self.gpu, load=self.load, warm=warm)
+        return sum(p.gap_us + simulated_us(p) for p in placed[: len(own)])
+
+    def _times_us(
+        self, calls: Sequence[tuple[Launch, ...]], around: tuple[Launch, ...], *, warm: bool
+    ) -> list[float]:
+        """Time of each of such calls, without the launches around it."""
+        every = [(*call, *around) for call in calls]
+        placement = place_calls(every, self.gpu, load=self.load, warm=warm)
+        times = iter((placement.gap_us + timing(placement).time_us).tolist())
+        found = [tuple(islice(times, len(call))) for call in every]
+        return [sum(each[: len(call)]) for each, call in zip(found, calls, strict=True)]
 
 
 def _predict(
@@ -146,7 +150,7 @@ def _predict(
     launches = tiles.launches(gemm, tiles.plan(gemm, warm=warm))
     l2 = "warm" if warm else "cold"
     if engine == "analytic":
-        return predict_launches(tiles.gpu, launches, l2=l2, load=load)
+        return predict_calls(tiles.gpu, (launches,), l2=l2, load=load)[0]
     from gpusim.sim.engine import launch_results as simulate_launches
 
     return simulate_launches(tiles.gpu, launches, l2=l2, load=load)[0]

@@ -10,9 +10,9 @@ Launches = tuple[LaunchResult, ...]
 def timed(gpu: Gpu, launch: Launch, engine: str, load: str | float) -> Launches:
     """One launch by itself, with a cold L2."""
     if engine == "analytic":
-        from gpusim.analytic.engine import launch_results as predict
+        from gpusim.analytic.engine import predict_calls
 
-        return predict(gpu, (launch,), load=load)
+        return predict_calls(gpu, ((launch,),), load=load)[0]
     from gpusim.sim.engine import launch_results as run
 
     return run(gpu, (launch,), load=load)[0]
