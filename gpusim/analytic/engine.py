@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,14 @@ from gpusim.result import Result
 from gpusim.schedules.launch import footprint
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
+
+
+class Problem(NamedTuple):
+    """A call: its launches, what they compute, and the names of workload and schedule."""
+
+    attention: Attention
+    launches: Call
+    names: tuple[str, str]
 
 
 def predict_launches(
@@ -31,27 +40,38 @@ def predict_launches(
     Raises:
         SpecError: if a launch does not fit on the GPU.
     """
-    (found,) = predict_calls(gpu, (launches,), l2=l2, load=load)
-    return total_result(
-        attention,
-        gpu,
-        found,
-        footprint_bytes=footprint(launches),
-        names=names,
-        engine="analytic",
-    )
+    problem = Problem(attention, launches, names)
+    return predict_problems((problem,), gpu, l2=l2, load=load)[0]
+
+
+def predict_problems(
+    problems: Sequence[Problem], gpu: Gpu, *, l2: str = "cold", load: str | float = "steady"
+) -> list[Result]:
+    """Predict calls that have nothing to do with one another, as columns.
+
+    Each result is what its call by itself gives, to the last digit.
+
+    Raises:
+        SpecError: if a launch does not fit on the GPU.
+    """
+    found = predict_calls(gpu, [problem.launches for problem in problems], l2=l2, load=load)
+    return [
+        total_result(
+            problem.attention,
+            gpu,
+            launches,
+            footprint_bytes=footprint(problem.launches),
+            names=problem.names,
+            engine="analytic",
+        )
+        for problem, launches in zip(problems, found, strict=True)
+    ]
 
 
 def predict_calls(
     gpu: Gpu, calls: Sequence[Call], *, l2: str = "cold", load: str | float = "steady"
 ) -> list[tuple[LaunchResult, ...]]:
-    """Predict the launches of calls that have nothing to do with one another, as columns.
-
-    Each result is what the call by itself would give, to the last digit.
-
-    Raises:
-        SpecError: if a launch does not fit on the GPU.
-    """
+    """The launches of such calls, each by itself; errors as `predict_problems`."""
     placement = place_calls(calls, gpu, load=load, warm=l2 == "warm")
     found = iter(launch_results(placement, timing(placement)))
     return [tuple(islice(found, len(call))) for call in calls]

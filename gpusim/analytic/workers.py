@@ -74,7 +74,10 @@ def workers(placed: Placed, memory_us: float) -> Estimate:
 
 @dataclass(frozen=True, slots=True)
 class _Lists:
-    """Of each worker: items, their steps and time, end of the first, peers that it waits for."""
+    """Of each worker: items, their steps and time, end of the first, peers that it waits for.
+
+    Where nobody waits, the end of the first is that of all.
+    """
 
     items: Ints
     units: Floats
@@ -122,10 +125,11 @@ def _per_worker(placed: Placed) -> _Lists:
         own = units / placed.rate(placed.residents)
     pace = own / np.where(units > 0, units, 1.0)
     own += placed.latency_us * items
+    if work.peers is None:
+        return _Lists(items, units, own, own, np.zeros(count, dtype=np.int64))
     begin = np.empty(count, dtype=np.int64)
     begin[work.owner[::-1]] = np.arange(len(order) - 1, -1, -1)  # the earliest is written last
     first = placed.units[order[begin]]
     peers = np.zeros(count, dtype=np.int64)
-    if work.peers is not None:
-        np.maximum.at(peers, work.owner, work.peers[order])
+    np.maximum.at(peers, work.owner, work.peers[order])
     return _Lists(items, units, own, placed.latency_us + first * pace, peers)

@@ -1,18 +1,14 @@
 """One prediction: a schedule for an attention problem on a GPU, by one of the engines."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from gpusim.errors import SpecError, nearest
 from gpusim.result import Result
-from gpusim.schedules.approximate import approximation, sampled_flop
-from gpusim.schedules.catalogue import build_launches, is_exact, problem_of
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu
-from gpusim.spec.workload import check_conditions
-from gpusim.study.ablation import ablated
+from gpusim.study.call import call_of, predict_calls
 
 ENGINES = ("sim", "analytic")
 
@@ -52,33 +48,31 @@ def simulate(  # noqa: PLR0913 - named options, each with a default
         SpecError: for an unknown name or option, or a problem the schedule or GPU cannot take.
     """
     check_engine(engine)
-    if isinstance(gpu, str):
-        gpu = load_gpu(gpu)
-    check_conditions(l2, load)
-    launches = build_launches(schedule, attention, gpu, options)
-    problem = problem_of(schedule, attention)
-    machine, kept = ablated(problem, gpu, launches, without)
+    call = call_of(
+        attention,
+        load_gpu(gpu) if isinstance(gpu, str) else gpu,
+        schedule,
+        options,
+        l2=l2,
+        load=load,
+        workload=workload,
+        without=without,
+    )
+    if engine == "analytic":
+        (found,) = predict_calls((call,))
+        if isinstance(found, Exception):
+            raise found
+        return found
+    from gpusim.sim.engine import simulate_launches
+
     names = (workload, schedule)
     try:
-        if engine == "sim":
-            from gpusim.sim.engine import simulate_launches
-
-            result = simulate_launches(
-                problem, machine, kept, names=names, l2=l2, load=load, trace=trace
-            )
-        else:
-            from gpusim.analytic.engine import predict_launches
-
-            result = predict_launches(problem, machine, kept, names=names, l2=l2, load=load)
+        result = simulate_launches(
+            call.problem, call.gpu, call.kept, names=names, l2=l2, load=load, trace=trace
+        )
     except SpecError as error:
         raise SpecError(f"schedule {schedule}: {error}") from error
-    exact = is_exact(schedule)
-    return replace(
-        result,
-        options=options,
-        approximation=approximation(attention, launches, exact=exact),
-        useful_flop=result.useful_flop if exact else sampled_flop(attention, launches),
-    )
+    return call.result(result)
 
 
 def check_engine(engine: str) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,6 +16,7 @@ from gpusim.spec.model_workload import AnyWorkload, ModelWorkload
 from gpusim.spec.validate import validate
 from gpusim.spec.workload import ScheduleChoice, Workload
 from gpusim.study.cache import Cache, key_of
+from gpusim.study.call import Call, call_of, predict_calls
 from gpusim.study.model_version import model_version
 from gpusim.study.predict import predict
 from gpusim.study.simulate import check_engine
@@ -23,6 +25,9 @@ from gpusim.study.sweep_plan import Plan, Point, plan_of
 
 #: Digits of a row's key; results are kept under more.
 KEY_DIGITS = 16
+#: Rows of work tables (an output tile or a part of one each, a few hundred bytes) that calls
+#: predicted together may have; one call may have more.
+MAX_TABLE_ROWS = 2**18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +73,15 @@ def run_chunk(task: Task) -> Chunk:
     columns, cache = _columns(task.plan), _cache(task.cache)
     text, errors, rows, cached = io.StringIO(), Counter[str](), 0, 0
     write = csv.writer(text, lineterminator="\n").writerow
-    for index in range(task.start, task.stop):
-        point = plan.point(index)
-        if point is None:
-            continue
-        values, known = _row(plan, point, cache)
-        write([cell(values.get(name), kind) for name, kind in columns.items()])
-        rows += 1
-        cached += known
-        if values.get("error"):
-            errors[values["error"]] += 1
+    points = (plan.point(index) for index in range(task.start, task.stop))
+    for batch in _batches(_row(plan, point, cache) for point in points if point is not None):
+        _predict_calls(plan, batch, cache)
+        for row in batch:
+            write([cell(row.values.get(name), kind) for name, kind in columns.items()])
+            rows += 1
+            cached += row.cached
+            if row.values.get("error"):
+                errors[row.values["error"]] += 1
     return Chunk(stop=task.stop, rows=rows, text=text.getvalue(), errors=errors, cached=cached)
 
 
@@ -91,25 +95,76 @@ def _cache(folder: str | None) -> Cache | None:
     return Cache(folder) if folder is not None else None
 
 
-def _row(plan: Plan, point: Point, cache: Cache | None) -> tuple[dict[str, Any], bool]:
-    """Values by column, and whether the result was known."""
+@dataclass(slots=True, kw_only=True)
+class _Row:
+    """Values by column; `key` of the result; a call whose result is still to be found."""
+
+    values: dict[str, Any]
+    key: str
+    cached: bool = False
+    call: Call | None = None
+
+
+def _row(plan: Plan, point: Point, cache: Cache | None) -> _Row:
+    """A point with its result, or with the call that gives it."""
     key = _key(plan, point)
     values = {"index": point.index, "key": key[:KEY_DIGITS], "sweep": plan.digest} | point.fields
+    row = _Row(values=values, key=key)
     found = cache.get(key) if cache else None
     if found is not None:
-        return values | found, True
+        row.values |= found
+        row.cached = True
+        return row
     try:
         if point.gpu is None or point.error:
             raise SpecError(point.error)
-        result = _predict(plan, point.fields, point.gpu)
-        outcome = result_values(result, launches=plan.launches)
-    except SpecError as error:
-        return values | {"error": str(error)}, False
-    except Exception as error:  # a failure of ours costs its row, not the sweep
-        return values | {"error": f"failed: {type(error).__name__}: {error}"}, False
+        outcome = _start(plan, point.fields, point.gpu)
+    except Exception as error:
+        _fail(row, error)
+        return row
+    if isinstance(outcome, Call):
+        row.call = outcome
+    else:
+        _finish(plan, row, outcome, cache)
+    return row
+
+
+def _batches(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
+    """Rows in order, in lists whose calls go into memory together."""
+    batch: list[_Row] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += row.call.rows if row.call else 0
+        if size >= MAX_TABLE_ROWS:
+            yield batch
+            batch, size = [], 0
+    yield batch
+
+
+def _predict_calls(plan: Plan, rows: list[_Row], cache: Cache | None) -> None:
+    """Find the results that are missing, all at once."""
+    waiting = [(row, row.call) for row in rows if row.call]
+    found = predict_calls([call for _, call in waiting])
+    for (row, _), outcome in zip(waiting, found, strict=True):
+        row.call = None
+        if isinstance(outcome, Exception):
+            _fail(row, outcome)
+        else:
+            _finish(plan, row, outcome, cache)
+
+
+def _finish(plan: Plan, row: _Row, result: Result, cache: Cache | None) -> None:
+    outcome = result_values(result, launches=plan.launches)
+    row.values |= outcome
     if cache:
-        cache.put(key, outcome)
-    return values | outcome, False
+        cache.put(row.key, outcome)
+
+
+def _fail(row: _Row, error: Exception) -> None:
+    """A failure, also one of ours, costs its row and not the sweep."""
+    known = isinstance(error, SpecError)
+    row.values["error"] = str(error) if known else f"failed: {type(error).__name__}: {error}"
 
 
 def _key(plan: Plan, point: Point) -> str:
@@ -123,8 +178,8 @@ def _key(plan: Plan, point: Point) -> str:
     return key_of(inputs | {"": about})
 
 
-def _predict(plan: Plan, fields: dict[str, Any], gpu: Gpu) -> Result:
-    """Run one point.
+def _start(plan: Plan, fields: dict[str, Any], gpu: Gpu) -> Call | Result:
+    """Run one point, or make it ready to be run with others.
 
     Raises:
         SpecError: for a mistake in its fields, or if the schedule or the GPU cannot take it.
@@ -144,6 +199,16 @@ def _predict(plan: Plan, fields: dict[str, Any], gpu: Gpu) -> Result:
     choice = validate(ScheduleChoice, chosen, "schedule", join=".")
     workload = _workload({"name": title} | document)
     check_engine(engine)
+    if engine == "analytic" and isinstance(workload, Workload):
+        return call_of(
+            workload.attention,
+            gpu,
+            choice.name,
+            choice.options,
+            l2=workload.l2,
+            load=workload.load,
+            workload=workload.name,
+        )
     return predict(workload, gpu, (choice,), engine=engine, strict=True).results[0]
 
 

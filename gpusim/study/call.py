@@ -1,0 +1,119 @@
+"""An attention call made ready for an engine, and the closed form of many of them at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gpusim.errors import SpecError
+from gpusim.result import Result
+from gpusim.schedules.approximate import approximation, sampled_flop
+from gpusim.schedules.catalogue import build_launches, is_exact, problem_of
+from gpusim.schedules.launch import Launch
+from gpusim.spec.attention import Attention
+from gpusim.spec.gpu import Gpu
+from gpusim.spec.workload import check_conditions
+from gpusim.study.ablation import ablated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What a schedule makes of a problem on a GPU.
+
+    Attributes:
+        workload, schedule, options: as they go into the result.
+        attention: the problem as it was given.
+        problem: as the schedule takes it.
+        launches: as the schedule builds them.
+        gpu, kept: machine and launches without the effects that are switched off.
+        l2, load: state of the machine.
+    """
+
+    workload: str
+    schedule: str
+    options: dict[str, Any]
+    attention: Attention
+    problem: Attention
+    launches: tuple[Launch, ...]
+    gpu: Gpu
+    kept: tuple[Launch, ...]
+    l2: str
+    load: str | float
+
+    @property
+    def rows(self) -> int:
+        """Rows of all its work tables, and of their owners where items have one each."""
+        works = [launch.work for launch in self.kept]
+        return sum(len(w.tiles) + (0 if w.owner is None else len(w.owner)) for w in works)
+
+    def result(self, result: Result) -> Result:
+        """An engine's result, with what only the schedule knows."""
+        exact = is_exact(self.schedule)
+        return replace(
+            result,
+            options=self.options,
+            approximation=approximation(self.attention, self.launches, exact=exact),
+            useful_flop=result.useful_flop
+            if exact
+            else sampled_flop(self.attention, self.launches),
+        )
+
+
+def call_of(
+    attention: Attention,
+    gpu: Gpu,
+    schedule: str,
+    options: dict[str, Any],
+    *,
+    l2: str = "cold",
+    load: str | float = "steady",
+    workload: str = "",
+    without: Sequence[str] = (),
+) -> Call:
+    """Build the launches; arguments and errors as `gpusim.simulate`."""
+    check_conditions(l2, load)
+    launches = build_launches(schedule, attention, gpu, options)
+    problem = problem_of(schedule, attention)
+    machine, kept = ablated(problem, gpu, launches, without)
+    return Call(
+        workload=workload,
+        schedule=schedule,
+        options=options,
+        attention=attention,
+        problem=problem,
+        launches=launches,
+        gpu=machine,
+        kept=kept,
+        l2=l2,
+        load=load,
+    )
+
+
+def predict_calls(calls: Sequence[Call]) -> list[Result | Exception]:
+    """Predict calls in closed form, those of a GPU and its state in one go.
+
+    In their order; each as it would be by itself, and what failed as the error.
+    """
+    groups: dict[tuple[int, str, str | float], list[int]] = {}
+    for index, call in enumerate(calls):
+        groups.setdefault((id(call.gpu), call.l2, call.load), []).append(index)
+    found: dict[int, Result | Exception] = {}
+    for members in groups.values():
+        found |= zip(members, _column([calls[i] for i in members]), strict=True)
+    return [found[index] for index in range(len(calls))]
+
+
+def _column(calls: list[Call]) -> list[Result | Exception]:
+    """Of one GPU and state. One that fails is found by halves, so that it spoils no other."""
+    from gpusim.analytic.engine import Problem, predict_problems
+
+    first, half = calls[0], len(calls) // 2
+    problems = [Problem(c.problem, c.kept, (c.workload, c.schedule)) for c in calls]
+    try:
+        results = predict_problems(problems, first.gpu, l2=first.l2, load=first.load)
+    except Exception as error:  # whoever asked for it decides what it costs
+        if half:
+            return _column(calls[:half]) + _column(calls[half:])
+        if isinstance(error, SpecError):
+            return [SpecError(f"schedule {first.schedule}: {error}")]
+        return [error]
+    return [call.result(result) for call, result in zip(calls, results, strict=True)]
