@@ -1,8 +1,9 @@
-"""A launch whose CTAs wait for nobody, in one loop over its events: what `LaunchRun` does, faster.
+"""A launch in one loop over its events: what an untraced `LaunchRun` does, faster.
 
-The same machine as `gpusim.sim.stepping`, its state in flat columns instead of objects and its two
-kinds of events (a CTA enters its main loop, a CTA leaves it) in heaps instead of an event queue.
-The code keeps to the part of Python that Numba compiles; without Numba it runs as it stands.
+The same machine as `gpusim.sim.stepping`, its state in flat columns instead of objects and its
+kinds of events (a CTA enters its main loop, or has merged; a CTA leaves its main loop) in heaps
+instead of an event queue. The code keeps to the part of Python that Numba compiles; without Numba
+it runs as it stands.
 """
 
 from collections.abc import Sequence
@@ -10,14 +11,15 @@ from heapq import heappop, heappush
 from math import inf
 
 from gpusim.machine.saturation import memory_share, stretch
+from gpusim.sim.waits import Indices, Waits, go_on
 
 #: Ends closer than this (us), or than this share of the time, are one instant (`stepping`).
 SAME_INSTANT, CLOCK_GRAIN = 1e-9, 2.0**-52
 
 Numbers = Sequence[float]
-Indices = Sequence[int]
-#: The numbers of `gpusim.sim.books.Books`, in order.
-Sums = tuple[float, float, float, float, float, float, float, float, float]
+#: The numbers of `gpusim.sim.books.Books`, in order; and how many CTAs are left that wait for ones
+#: that never start.
+Sums = tuple[tuple[float, ...], int]
 
 
 def run_loop(  # noqa: C901, PLR0913, PLR0915 - one loop, for the compiler
@@ -27,11 +29,15 @@ def run_loop(  # noqa: C901, PLR0913, PLR0915 - one loop, for the compiler
     batch_row: Indices,
     batch_count: Indices,
     cta_first: Indices,
+    worker: Indices,
+    peers: Indices,
     rate: Numbers,
+    workers: int,
     lanes: int,
     num_sms: int,
     latency_us: float,
     ramp_us: float,
+    merge_us: float,
     hbm_bandwidth: float,
     l2_bandwidth: float,
 ) -> Sums:
@@ -41,10 +47,13 @@ def run_loop(  # noqa: C901, PLR0913, PLR0915 - one loop, for the compiler
         steps, hbm, l2: per row, steps of an item, and bytes that each step asks of HBM and L2.
         batch_row, batch_count: equal items done in one go: their row, how many.
         cta_first: first batch of each CTA, in the order in which CTAs start; one more at the end.
+        worker, peers: per batch, its worker, and how many of the workers after that it waits for.
         rate: steps per us of each of n CTAs in the loop on one SM, by n.
+        workers: how many there are; 0 where nobody waits, and `worker` and `peers` are not read.
         lanes: slots that get a CTA; slot s is on SM s mod `num_sms`.
         latency_us: of each item, before its loop.
         ramp_us: of each slot's first, beside.
+        merge_us: of each peer, once all of them have results.
         hbm_bandwidth, l2_bandwidth: bytes per us.
     """
     us_per_hbm_byte, us_per_l2_byte = 1 / hbm_bandwidth, 1 / l2_bandwidth
@@ -58,16 +67,31 @@ def run_loop(  # noqa: C901, PLR0913, PLR0915 - one loop, for the compiler
     progress, touched, sm_end = [0.0] * num_sms, [0.0] * num_sms, [0.0] * num_sms
     demand_hbm, demand_l2 = [0.0] * num_sms, [0.0] * num_sms
     batch, last = [0] * lanes, [0] * lanes
-    begins = [(inf, 0, 0, 0)]  # time, order, slot, batch; this one never comes
+    begins = [(inf, 0, 0, 0)]  # time, order, slot, batch (-1: has merged); this one never comes
     ends = [(inf, 0, -1)]  # virtual time, SM, its version then; this one never comes
-    free = list(range(lanes))
+    free = list(range(lanes))  # slots to take a batch now
+    waits = Waits(worker, peers, [False] * workers, [-1] * workers, [-1] * lanes)
+    merging = [0]
+    merging.clear()
+    ended = merging.copy() if workers else free  # where nobody waits, all that end are free
     left = [(0, 0, 0)]  # of CTAs that end together: others on the SM, SM, slot
     left.clear()
     now = virtual = total_hbm = total_l2 = 0.0
     scale = 1.0
     resident_us = loop_us = full_hbm = full_l2 = limit_hbm = limit_l2 = limit_step = 0.0
-    next_cta = order = running = 0
+    fix_up_us = limit_fix_up = 0.0
+    next_cta = order = running = fixing = 0
     while True:
+        if workers and ended:
+            fixing += len(ended)
+            go_on(waits, ended, batch, free, merging)
+            fixing -= len(free)  # the others wait or merge
+            for slot in merging:
+                order += 1
+                merged_at = now + peers[batch[slot] - 1] * merge_us
+                heappush(begins, (merged_at, order, slot, -1))
+            ended.clear()
+            merging.clear()
         for slot in free:
             if batch[slot] == last[slot]:
                 if next_cta == len(cta_first) - 1:
@@ -95,6 +119,9 @@ def run_loop(  # noqa: C901, PLR0913, PLR0915 - one loop, for the compiler
         if elapsed > 0.0:
             now = event_at
             virtual += elapsed * scale
+            if fixing:
+                fix_up_us += elapsed * fixing
+                limit_fix_up += 0.0 if running else elapsed
             if running:
                 stay = elapsed * running
                 loop_us += stay
@@ -113,9 +140,13 @@ def run_loop(  # noqa: C901, PLR0913, PLR0915 - one loop, for the compiler
             entering = begin_at <= end_at
             if entering:
                 _, _, slot, taken = heappop(begins)
+                if taken < 0:
+                    fixing -= 1
+                    free.append(slot)
+                    break
                 row = batch_row[taken]
                 if steps[row] == 0.0:
-                    free.append(slot)
+                    ended.append(slot)
                     break
                 sm = slot % num_sms
             else:
@@ -169,14 +200,14 @@ def run_loop(  # noqa: C901, PLR0913, PLR0915 - one loop, for the compiler
         if len(left) > 1:
             left.sort()
         for _, _, slot in left:  # those that leave the emptiest SMs are first to go on
-            free.append(slot)
+            ended.append(slot)
         left.clear()
         load_hbm, load_l2 = total_hbm * us_per_hbm_byte, total_l2 * us_per_l2_byte
         scale = 1.0 / stretch(max(load_hbm, load_l2))
     sm_busy_us = 0.0
     for end in sm_end:  # one by one: the interpreter's sum() rounds otherwise than a compiler's
         sm_busy_us += end
-    return (
+    sums = (
         now,
         resident_us,
         sm_busy_us,
@@ -186,4 +217,7 @@ def run_loop(  # noqa: C901, PLR0913, PLR0915 - one loop, for the compiler
         limit_hbm,
         limit_l2,
         limit_step,
+        fix_up_us,
+        limit_fix_up,
     )
+    return sums, fixing

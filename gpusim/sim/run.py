@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from gpusim.machine.placed import Placed
+from gpusim.schedules.work import Floats, Ints
 from gpusim.sim import loop
 from gpusim.sim.books import Books
 from gpusim.sim.dispatch import Dispatch, dispatch
-from gpusim.sim.launch_run import LaunchRun
+from gpusim.sim.launch_run import no_room
 
 #: Batches that a process runs in the interpreter before it has the loop compiled: that takes about
 #: as long (4 us a batch, 4 s for the compiler).
@@ -23,27 +24,25 @@ _interpreted = 0
 
 
 def run_launch(placed: Placed, *, merge: bool) -> Books:
-    """Run a launch, untraced.
+    """Run a launch, untraced: in one loop, traced ones as processes of an event queue.
 
-    CTAs that wait for one another are processes of an event queue, all others one loop. Numba
-    compiles that where it is installed (extra `fast`) and much is simulated; results are the same
-    to the last digit.
+    Numba compiles the loop where it is installed (extra `fast`) and much is simulated; results are
+    the same to the last digit.
 
     Raises:
         SpecError: if CTAs that wait for others leave them no slot to run on.
     """
     global _interpreted
-    if placed.launch.work.peers is not None:
-        queue = LaunchRun(placed, merge=merge, trace=False)
-        queue.execute()
-        return queue.books()
     work = dispatch(placed, merge=merge)
+    columns, numbers = (*_columns(work), *_waits(placed, work), _rates(placed)), _numbers(placed)
     if _interpreted >= COMPILE_AFTER and _can_compile():
-        return Books(*compiled_loop()(*_columns(work), *_machine(placed)))
-    _interpreted += len(work.row)
-    rate, *rest = _machine(placed)
-    lists = (column.tolist() for column in (*_columns(work), rate))
-    return Books(*loop.run_loop(*lists, *rest))
+        sums, stuck = compiled_loop()(*columns, *numbers)
+    else:
+        _interpreted += len(work.row)
+        sums, stuck = loop.run_loop(*(column.tolist() for column in columns), *numbers)
+    if stuck:
+        raise no_room(placed)
+    return Books(*sums)
 
 
 @cache
@@ -56,7 +55,7 @@ def compiled_loop() -> Callable[..., loop.Sums]:
     """The loop, compiled, with the functions that it calls."""
     njit: Any = import_module("numba").njit
     names = dict(vars(loop))
-    for name in ("stretch", "memory_share"):
+    for name in ("stretch", "memory_share", "go_on"):
         names[name] = njit(names[name])
     compiled: Callable[..., loop.Sums] = njit(FunctionType(loop.run_loop.__code__, names))
     return compiled
@@ -66,14 +65,27 @@ def _columns(work: Dispatch) -> tuple[Any, ...]:
     return work.steps, work.hbm_step, work.l2_step, work.row, work.count, work.cta_first
 
 
-def _machine(placed: Placed) -> tuple[Any, ...]:
+def _waits(placed: Placed, work: Dispatch) -> tuple[Ints, Ints]:
+    """Worker and peers of every batch; empty where nobody waits."""
+    peers = placed.launch.work.peers
+    if peers is None:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    return np.repeat(work.worker, np.diff(work.cta_first)), peers[work.row]
+
+
+def _rates(placed: Placed) -> Floats:
     per_sm = placed.occupancy.ctas_per_sm
+    return np.array([0.0, *(placed.rate(n) for n in range(1, per_sm + 1))])
+
+
+def _numbers(placed: Placed) -> tuple[Any, ...]:
     return (
-        np.array([0.0, *(placed.rate(n) for n in range(1, per_sm + 1))]),
+        0 if placed.launch.work.peers is None else placed.launch.num_ctas,
         placed.lanes,
         placed.num_sms,
         placed.latency_us,
         placed.ramp_us,
+        placed.merge_us,
         placed.hbm_bandwidth,
         placed.l2_bandwidth,
     )
