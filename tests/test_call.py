@@ -11,7 +11,7 @@ from gpusim.result import Result
 from gpusim.schedules.catalogue import SCHEDULES
 from gpusim.schedules.implementations import IMPLEMENTATIONS
 from gpusim.spec.gpu import Gpu
-from gpusim.study.call import Call, call_of, predict_calls
+from gpusim.study.call import Call, call_of, predicted
 
 A100, H100, L40S = (load_gpu(name) for name in ("a100_sxm_80gb", "h100_sxm", "l40s"))
 SHAPES = (
@@ -51,8 +51,8 @@ def _calls(gpu: Gpu) -> list[Call]:
 def test_a_column_gives_to_the_last_digit_what_each_call_gives(gpu: Gpu) -> None:
     column = _calls(gpu)
     assert len(column) > 150
-    for call, found in zip(column, predict_calls(column), strict=True):
-        assert [found] == predict_calls((call,)), call.schedule
+    for call, found in zip(column, predicted(column), strict=True):
+        assert [found] == list(predicted([call])), call.schedule
 
 
 def test_calls_of_several_gpus_and_states_keep_their_order() -> None:
@@ -63,7 +63,7 @@ def test_calls_of_several_gpus_and_states_keep_their_order() -> None:
         for schedule in ("flash2", "lean")
         for gpu in (A100, H100, A100)
     ]
-    for call, found in zip(column, predict_calls(column), strict=True):
+    for call, found in zip(column, predicted(column), strict=True):
         assert isinstance(found, Result)
         assert (found.workload, found.gpu) == (call.workload, call.gpu.name)
         assert found == simulate(
@@ -75,9 +75,9 @@ def test_a_call_that_fails_spoils_no_other() -> None:
     good = [call_of(_attention(s), A100, "flash2", {}) for s in SHAPES]
     large: dict[str, Any] = {"block_m": 128, "block_n": 256, "num_warps": 8, "stages": 4}
     bad = call_of(_attention(SHAPES[0]), A100, "flash2", large)
-    found = predict_calls([*good[:2], bad, *good[2:], bad])
+    found = list(predicted([*good[:2], bad, *good[2:], bad]))
     errors = [found.pop(2), found.pop()]
-    assert found == predict_calls(good)
+    assert found == list(predicted(good))
     with pytest.raises(SpecError) as alone:
         simulate(_attention(SHAPES[0]), A100, "flash2", "analytic", **large)
     assert [str(error) for error in errors] == [str(alone.value)] * 2

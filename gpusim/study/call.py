@@ -1,8 +1,8 @@
 """An attention call made ready for an engine, and the closed form of many of them at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from gpusim.errors import SpecError
 from gpusim.result import Result
@@ -13,6 +13,12 @@ from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.workload import check_conditions
 from gpusim.study.ablation import ablated
+
+#: Calls that are predicted together, and rows of their tables: a few hundred bytes each. A call by
+#: itself may have more.
+MAX_CALLS, MAX_ROWS = 512, 2**18
+
+Other = TypeVar("Other")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,18 +94,35 @@ def call_of(
     )
 
 
-def predict_calls(calls: Sequence[Call]) -> list[Result | Exception]:
-    """Predict calls in closed form, those of a GPU and its state in one go.
+def predicted(items: Iterable[Call | Other]) -> Iterator[Result | Exception | Other]:
+    """Predict the calls among such items in closed form, as many at once as memory should hold.
 
-    In their order; each as it would be by itself, and what failed as the error.
+    In their order; each as it would be by itself, and what failed as the error. All else is passed
+    on.
     """
-    groups: dict[tuple[int, str, str | float], list[int]] = {}
-    for index, call in enumerate(calls):
-        groups.setdefault((id(call.gpu), call.l2, call.load), []).append(index)
-    found: dict[int, Result | Exception] = {}
-    for members in groups.values():
-        found |= zip(members, _column([calls[i] for i in members]), strict=True)
-    return [found[index] for index in range(len(calls))]
+    batch: list[Call | Other] = []
+    rows = 0
+    for item in items:
+        batch.append(item)
+        rows += item.rows if isinstance(item, Call) else 0
+        if rows >= MAX_ROWS or len(batch) >= MAX_CALLS:
+            yield from _predicted(batch)
+            batch, rows = [], 0
+    yield from _predicted(batch)
+
+
+def _predicted(items: list[Call | Other]) -> Iterator[Result | Exception | Other]:
+    """Those of a GPU and its state in one go."""
+    groups: dict[tuple[int, str, str | float], list[Call]] = {}
+    for item in items:
+        if isinstance(item, Call):
+            groups.setdefault((id(item.gpu), item.l2, item.load), []).append(item)
+    found = {key: iter(_column(calls)) for key, calls in groups.items()}
+    for item in items:
+        if isinstance(item, Call):
+            yield next(found[id(item.gpu), item.l2, item.load])
+        else:
+            yield item
 
 
 def _column(calls: list[Call]) -> list[Result | Exception]:

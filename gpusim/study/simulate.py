@@ -8,7 +8,7 @@ from gpusim.result import Result
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu
-from gpusim.study.call import call_of, predict_calls
+from gpusim.study.call import call_of, predicted
 
 ENGINES = ("sim", "analytic")
 
@@ -59,7 +59,7 @@ def simulate(  # noqa: PLR0913 - named options, each with a default
         without=without,
     )
     if engine == "analytic":
-        (found,) = predict_calls((call,))
+        (found,) = predicted([call])
         if isinstance(found, Exception):
             raise found
         return found

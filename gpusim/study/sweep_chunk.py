@@ -3,9 +3,10 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import tee
 from typing import Any
 
 from gpusim.errors import SpecError
@@ -16,7 +17,7 @@ from gpusim.spec.model_workload import AnyWorkload, ModelWorkload
 from gpusim.spec.validate import validate
 from gpusim.spec.workload import ScheduleChoice, Workload
 from gpusim.study.cache import Cache, key_of
-from gpusim.study.call import Call, call_of, predict_calls
+from gpusim.study.call import Call, call_of, predicted
 from gpusim.study.model_version import model_version
 from gpusim.study.predict import predict
 from gpusim.study.simulate import check_engine
@@ -25,9 +26,9 @@ from gpusim.study.sweep_plan import Plan, Point, plan_of
 
 #: Digits of a row's key; results are kept under more.
 KEY_DIGITS = 16
-#: Rows of work tables (an output tile or a part of one each, a few hundred bytes) that calls
-#: predicted together may have; one call may have more.
-MAX_TABLE_ROWS = 2**18
+
+#: Of a point: its result, why it has none, or the values that a cache has.
+Outcome = Result | Exception | dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +75,19 @@ def run_chunk(task: Task) -> Chunk:
     text, errors, rows, cached = io.StringIO(), Counter[str](), 0, 0
     write = csv.writer(text, lineterminator="\n").writerow
     points = (plan.point(index) for index in range(task.start, task.stop))
-    for batch in _batches(_row(plan, point, cache) for point in points if point is not None):
-        _predict_calls(plan, batch, cache)
-        for row in batch:
-            write([cell(row.values.get(name), kind) for name, kind in columns.items()])
-            rows += 1
-            cached += row.cached
-            if row.values.get("error"):
-                errors[row.values["error"]] += 1
+    begun, again = tee((p, _key(plan, p)) for p in points if p is not None)
+    outcomes: Iterator[Outcome] = predicted(_start(plan, p, key, cache) for p, key in begun)
+    for (point, key), outcome in zip(again, outcomes, strict=True):
+        found = _values(plan, outcome)
+        if cache and isinstance(outcome, Result):
+            cache.put(key, found)
+        identity = {"index": point.index, "key": key[:KEY_DIGITS], "sweep": plan.digest}
+        values = identity | point.fields | found
+        write([cell(values.get(name), kind) for name, kind in columns.items()])
+        rows += 1
+        cached += isinstance(outcome, dict)
+        if "error" in found:
+            errors[found["error"]] += 1
     return Chunk(stop=task.stop, rows=rows, text=text.getvalue(), errors=errors, cached=cached)
 
 
@@ -95,76 +101,28 @@ def _cache(folder: str | None) -> Cache | None:
     return Cache(folder) if folder is not None else None
 
 
-@dataclass(slots=True, kw_only=True)
-class _Row:
-    """Values by column; `key` of the result; a call whose result is still to be found."""
-
-    values: dict[str, Any]
-    key: str
-    cached: bool = False
-    call: Call | None = None
-
-
-def _row(plan: Plan, point: Point, cache: Cache | None) -> _Row:
-    """A point with its result, or with the call that gives it."""
-    key = _key(plan, point)
-    values = {"index": point.index, "key": key[:KEY_DIGITS], "sweep": plan.digest} | point.fields
-    row = _Row(values=values, key=key)
+def _start(plan: Plan, point: Point, key: str, cache: Cache | None) -> Call | Outcome:
+    """The call or the result of a point, why it has none, or the values that the cache has."""
     found = cache.get(key) if cache else None
     if found is not None:
-        row.values |= found
-        row.cached = True
-        return row
+        return found
     try:
         if point.gpu is None or point.error:
             raise SpecError(point.error)
-        outcome = _start(plan, point.fields, point.gpu)
-    except Exception as error:
-        _fail(row, error)
-        return row
-    if isinstance(outcome, Call):
-        row.call = outcome
-    else:
-        _finish(plan, row, outcome, cache)
-    return row
+        return _run(plan, point.fields, point.gpu)
+    except Exception as error:  # it costs its row, not the sweep
+        return error
 
 
-def _batches(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
-    """Rows in order, in lists whose calls go into memory together."""
-    batch: list[_Row] = []
-    size = 0
-    for row in rows:
-        batch.append(row)
-        size += row.call.rows if row.call else 0
-        if size >= MAX_TABLE_ROWS:
-            yield batch
-            batch, size = [], 0
-    yield batch
-
-
-def _predict_calls(plan: Plan, rows: list[_Row], cache: Cache | None) -> None:
-    """Find the results that are missing, all at once."""
-    waiting = [(row, row.call) for row in rows if row.call]
-    found = predict_calls([call for _, call in waiting])
-    for (row, _), outcome in zip(waiting, found, strict=True):
-        row.call = None
-        if isinstance(outcome, Exception):
-            _fail(row, outcome)
-        else:
-            _finish(plan, row, outcome, cache)
-
-
-def _finish(plan: Plan, row: _Row, result: Result, cache: Cache | None) -> None:
-    outcome = result_values(result, launches=plan.launches)
-    row.values |= outcome
-    if cache:
-        cache.put(row.key, outcome)
-
-
-def _fail(row: _Row, error: Exception) -> None:
-    """A failure, also one of ours, costs its row and not the sweep."""
-    known = isinstance(error, SpecError)
-    row.values["error"] = str(error) if known else f"failed: {type(error).__name__}: {error}"
+def _values(plan: Plan, outcome: Outcome) -> dict[str, Any]:
+    """Results by column; of a failure, also of ours, what it says."""
+    if isinstance(outcome, Result):
+        return result_values(outcome, launches=plan.launches)
+    if isinstance(outcome, SpecError):
+        return {"error": str(outcome)}
+    if isinstance(outcome, Exception):
+        return {"error": f"failed: {type(outcome).__name__}: {outcome}"}
+    return outcome
 
 
 def _key(plan: Plan, point: Point) -> str:
@@ -178,7 +136,7 @@ def _key(plan: Plan, point: Point) -> str:
     return key_of(inputs | {"": about})
 
 
-def _start(plan: Plan, fields: dict[str, Any], gpu: Gpu) -> Call | Result:
+def _run(plan: Plan, fields: dict[str, Any], gpu: Gpu) -> Call | Result:
     """Run one point, or make it ready to be run with others.
 
     Raises:
