@@ -12,7 +12,7 @@ from gpusim.schedules.flash1_step import FP32, ROWS, WARPS, shipped_step, smem_b
 from gpusim.schedules.launch import Launch, once
 from gpusim.schedules.mask import o_bytes, q_bytes
 from gpusim.schedules.occupancy import slots_of
-from gpusim.schedules.pass_work import kv_operand, num_workers, pass_work, revisited
+from gpusim.schedules.pass_work import kv_operand, pass_work, revisited
 from gpusim.schedules.passes import PassGrid, pass_table
 from gpusim.schedules.splits import flash1_num_splits
 from gpusim.schedules.tile import padded_head_dim
@@ -80,9 +80,9 @@ def pass_launch(
     """
     slots, head_dim = slots_of(gpu, **resources), padded_head_dim(attention, HEAD_DIMS)
     grid = PassGrid(rows=ROWS, keys=keys, splits=splits)
-    table = pass_table(attention, grid)
-    rows, carried = table[0].q_rows, table[0].carried
-    again = (table[0].index > 0) * rows
+    table, ctas = pass_table(attention, grid), grid.num_ctas(attention)
+    rows, carried = table.q_rows, table.carried
+    again = (table.index > 0) * rows
     d = attention.head_dim
     q_row, o_row = d * attention.element_bytes, d * attention.output_bytes
     work = pass_work(
@@ -96,10 +96,10 @@ def pass_launch(
     q, o = q_bytes(attention), o_bytes(attention)
     lse = work.total(rows - carried) * FP32
     # O and log-sum-exp of the rows with a second pass.
-    kept = work.total((table[0].index == 1) * rows) * (d + 1) * FP32
-    kv = kv_operand(attention, work, splits=splits, slots=slots, others=q + o + lse + 2 * kept)
+    kept = work.total((table.index == 1) * rows) * (d + 1) * FP32
+    kv = kv_operand(attention, grid, work, slots=slots, others=q + o + lse + 2 * kept)
     between = q + kept + kv.unique_bytes / grid.num_passes(attention)
-    between *= min(1.0, slots / num_workers(work))
+    between *= min(1.0, slots / ctas)
     queries = revisited("q", q, work.total(rows) * q_row, between)
     scratch = revisited("o_tmp", kept, work.total(again) * (d + 1) * FP32, between)
     o_tmp = (replace(scratch, scratch_distance=between),) if kept else ()
@@ -109,7 +109,7 @@ def pass_launch(
         step=shipped_step(head_dim, keys, attention.dtype, carries=kept > 0),
         work=work,
         tile={"block_m": ROWS, "block_n": keys, "num_warps": WARPS, "num_splits": splits},
-        workers=num_workers(work),
+        workers=ctas,
         reads=(queries, kv, *o_tmp),
         writes=(
             once("o", o),

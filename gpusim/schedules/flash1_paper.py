@@ -5,7 +5,7 @@ from dataclasses import replace
 from gpusim.errors import SpecError
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.mask import q_bytes
-from gpusim.schedules.pass_work import kv_operand, num_workers, pass_work, revisited
+from gpusim.schedules.pass_work import kv_operand, pass_work, revisited
 from gpusim.schedules.passes import PassGrid, pass_table
 from gpusim.schedules.step import attention_step
 from gpusim.schedules.tile import Tile
@@ -36,16 +36,16 @@ def flash1_paper(attention: Attention, gpu: Gpu, tiling: Tiling) -> Launch:
     d, size = attention.head_dim, attention.element_bytes
     keys = ceil_div(gpu.sm.smem_bytes // 2, 4 * d)
     grid = PassGrid(rows=min(keys, d), keys=keys, skips=False)
-    table = pass_table(attention, grid)
+    table, ctas = pass_table(attention, grid), grid.num_ctas(attention)
     state = (d + 2) * size
-    rows = table[0].q_rows
+    rows = table.q_rows
     work = pass_work(attention, grid, table, loop=rows * (d * size + state), store=rows * state)
     once, requested = q_bytes(attention), work.total(rows) * d * size
     carried = once * (d + 2) / d  # O, l and m
     slots = gpu.sm.count
-    kv = kv_operand(attention, work, splits=1, slots=slots, others=once + 2 * carried)
+    kv = kv_operand(attention, grid, work, slots=slots, others=once + 2 * carried)
     between = once + carried + kv.unique_bytes / grid.num_passes(attention)
-    between *= min(1.0, slots / num_workers(work))
+    between *= min(1.0, slots / ctas)
     q, o, statistics = (
         revisited(name, once * share, requested * share, between)
         for name, share in (("q", 1.0), ("o", 1.0), ("lm", 2 / d))
@@ -64,7 +64,7 @@ def flash1_paper(attention: Attention, gpu: Gpu, tiling: Tiling) -> Launch:
         ),
         work=work,
         tile=tile.choice,
-        workers=num_workers(work),
+        workers=ctas,
         reads=(q, kv, o, statistics),
         writes=(o, statistics),
     )

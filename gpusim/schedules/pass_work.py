@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gpusim.schedules.grid import ragged
 from gpusim.schedules.launch import Operand
 from gpusim.schedules.loops import Loop, loop_rereads
 from gpusim.schedules.mask import kv_bytes
@@ -11,30 +12,17 @@ from gpusim.spec.attention import Attention
 
 
 def pass_work(
-    attention: Attention, grid: PassGrid, table: tuple[Passes, Ints], loop: Ints, store: Ints
+    attention: Attention, grid: PassGrid, passes: Passes, loop: Ints, store: Ints
 ) -> Work:
     """The passes as work items, each owned by its CTA; K and V are loaded before a pass' loop.
-
-    CTAs are numbered in grid order, (batch, head, split) with the first fastest; those without a
-    pass are left out.
 
     Args:
         attention: the problem.
         grid: its layout.
-        table: of `pass_table`.
+        passes: of `pass_table`.
         loop, store: bytes read in the loop of a pass, and written, a row each.
     """
-    passes, sizes = table
-    copies = np.array([s.count for s in attention.sequences])
-    heads, batch = attention.q_heads, attention.batch
-    splits = np.split(passes.split, np.cumsum(sizes)[:-1])
-    one_head = np.concatenate(
-        [
-            (z * (heads * batch) + np.arange(end - n, end)[:, None]).ravel()
-            for z, n, end in zip(splits, copies, np.cumsum(copies), strict=True)
-        ]
-    )
-    position = one_head + np.arange(heads)[:, None] * batch
+    sizes = np.bincount(passes.entry)
     kv_loads = (passes.kv_stop - passes.kv_start) * attention.kv_row_bytes
     return Work(
         tiles=Tiles(
@@ -49,30 +37,34 @@ def pass_work(
         ),
         group_first=np.cumsum(sizes) - sizes,
         group_rows=sizes,
-        copies=copies,
-        heads=heads,
-        owner=_numbered(position.ravel()),
+        copies=np.array([s.count for s in attention.sequences]),
+        heads=attention.q_heads,
+        owner=_owners(attention, grid, passes, sizes),
         row_block=grid.rows,
         row_stride=grid.splits,
     )
 
 
-def _numbered(positions: Ints) -> Ints:
-    """Positions numbered without gaps, in their order.
+def _owners(attention: Attention, grid: PassGrid, passes: Passes, sizes: Ints) -> Ints:
+    """The CTA of each item: (batch, head, split), the first fastest, those without rows left out.
 
-    >>> _numbered(np.array([5, 2, 2, 9])).tolist()
-    [1, 0, 0, 2]
+    Args:
+        attention: the problem.
+        grid: its layout.
+        passes: of `pass_table`.
+        sizes: passes of each entry of the sequences.
     """
-    taken = np.zeros(int(positions.max()) + 1, dtype=bool)
-    taken[positions] = True
-    numbers: Ints = (np.cumsum(taken) - 1)[positions]
-    return numbers
-
-
-def num_workers(work: Work) -> int:
-    """CTAs that own the work."""
-    assert work.owner is not None  # `pass_work` sets it
-    return int(work.owner.max()) + 1
+    entries, heads = attention.sequences, attention.q_heads
+    entry = np.repeat(np.arange(len(entries)), [s.count for s in entries])
+    splits = np.array([grid.num_splits(s) for s in entries])[entry]
+    taken = np.arange(grid.splits)[:, None] < splits  # (split, sequence)
+    ctas = taken.sum(axis=1)
+    number = heads * (np.cumsum(ctas) - ctas)[:, None] + np.cumsum(taken, axis=1) - 1
+    sequence, place = ragged(np.arange(len(entry)), sizes[entry])
+    split = passes.split[(np.cumsum(sizes) - sizes)[entry][sequence] + place]
+    owner: Ints = np.multiply.outer(np.arange(heads), ctas[split])
+    owner += number[split, sequence]
+    return owner.ravel()
 
 
 def revisited(name: str, unique: float, requested: float, distance: float) -> Operand:
@@ -82,7 +74,7 @@ def revisited(name: str, unique: float, requested: float, distance: float) -> Op
 
 
 def kv_operand(
-    attention: Attention, work: Work, *, splits: int, slots: int, others: float
+    attention: Attention, grid: PassGrid, work: Work, *, slots: int, others: float
 ) -> Operand:
     """K and V: read by every query head and split for itself, distinct by KV head.
 
@@ -90,17 +82,17 @@ def kv_operand(
 
     Args:
         attention: the problem.
+        grid: its layout.
         work: of `pass_work`.
-        splits: query splits of a head and sequence.
         slots: CTAs that the GPU holds at once.
         others: bytes of all other tensors.
     """
     requested = work.total(work.tiles.load_bytes)
     unique = min(requested, kv_bytes(attention))
-    ctas, group = num_workers(work) / splits, attention.group_size
+    ctas, group = grid.num_ctas(attention) / grid.splits, attention.group_size
     share = group / attention.q_heads
     loops = (
-        Loop(splits, ctas, unique, others),
+        Loop(grid.splits, ctas, unique, others),
         Loop(group, ctas / attention.q_heads, unique * share, others * share),
     )
     return Operand(
