@@ -106,16 +106,14 @@ def _every_score_is_computed_once(attention: Attention, launches: Launches) -> N
 def _streams(work: Work, attention: Attention, entry: int) -> list[Ints]:
     """Rows of each copy and head (or packed group) of a sequence; one list if all do the same."""
     count, heads = attention.sequences[entry].count, attention.q_heads // work.packed
-    if work.sequence is None or work.head is None:
+    if work.stream is None:
         assert work.copies[entry] == count
         assert work.heads == heads
         first = int(work.group_first[entry])
         return [np.arange(first, first + int(work.group_rows[entry]))]
-    assert 0 <= work.sequence.min() <= work.sequence.max() < attention.batch
-    assert 0 <= work.head.min() <= work.head.max() < heads
+    assert 0 <= work.stream.min() <= work.stream.max() < attention.batch * heads
     first = sum(s.count for s in attention.sequences[:entry]) * heads
-    stream = work.sequence * heads + work.head
-    return [np.flatnonzero(stream == n) for n in range(first, first + count * heads)]
+    return [work.order()[work.stream == n] for n in range(first, first + count * heads)]
 
 
 def _coverage(work: Work, rows: Ints, seq: Sequence) -> NDArray[np.int8]:

@@ -15,7 +15,7 @@ from gpusim.result import Result
 from gpusim.schedules.catalogue import build_launches
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.mask import compulsory_bytes
-from gpusim.schedules.stream_k import cut, lean_workers, worker_starts
+from gpusim.schedules.stream_k import cut, lean_workers, worker_bounds
 from gpusim.sim.engine import simulate_launches
 from gpusim.spec.attention import Attention, Sequence
 from gpusim.spec.gpu import Gpu
@@ -123,14 +123,17 @@ def test_every_worker_gets_its_equal_share_and_every_tile_is_dealt_once(
     tiles, total = np.array(drawn[0]), sum(drawn[0])
     workers = min(drawn[1], total)
     plan = cut(tiles, workers)
-    share = np.bincount(plan.worker, weights=plan.stop - plan.first)
+    first, stop = np.zeros_like(plan.output), tiles[plan.output]
+    first[plan.part], stop[plan.part] = plan.first, plan.stop
+    assert np.array_equal(np.flatnonzero(stop - first < tiles[plan.output]), np.sort(plan.part))
+    share = np.bincount(plan.worker, weights=stop - first)
     assert len(share) == workers
     assert set(share) <= {-(-total // workers), -(-total // workers) - 1}
     assert np.all(np.diff(share) <= 0)
-    dealt = [(o, t) for o, a, b in zip(plan.output, plan.first, plan.stop, strict=True)
+    dealt = [(o, t) for o, a, b in zip(plan.output, first, stop, strict=True)
              for t in range(a, b)]  # fmt: skip
     assert dealt == [(o, t) for o, n in enumerate(tiles) for t in range(n)]
-    assert worker_starts(total, workers).tolist() == (np.cumsum(share) - share).tolist()
+    assert worker_bounds(total, workers).tolist() == [0, *np.cumsum(share).tolist()]
 
 
 @deterministic(max_examples=200)
@@ -140,15 +143,18 @@ def test_hosts_wait_at_the_end_of_their_run_for_the_first_segments_of_the_next_w
 ) -> None:
     tiles = np.array(drawn[0])
     plan = cut(tiles, min(drawn[1], sum(drawn[0])))
-    assert np.array_equal(plan.output[plan.host], np.arange(len(tiles)))
-    assert plan.peers.sum() == np.count_nonzero(~plan.host)
-    for i in np.flatnonzero(plan.peers):
-        assert plan.later[i] == 0
-        guests = np.flatnonzero((plan.output == plan.output[i]) & ~plan.host)
-        assert plan.worker[guests].tolist() == [
-            plan.worker[i] + 1 + n for n in range(plan.peers[i])
-        ]
-        assert all(plan.worker[guest - 1] < plan.worker[guest] for guest in guests)
+    hosts, guests = plan.part[plan.first == 0], plan.part[plan.first > 0]
+    assert np.array_equal(np.delete(plan.output, guests), np.arange(len(tiles)))
+    assert plan.peers.sum() == len(guests)
+    assert not plan.peers[plan.first > 0].any()
+    share = np.diff(worker_bounds(int(tiles.sum()), int(plan.worker[-1]) + 1))[plan.worker]
+    after = share[plan.part] - (plan.stop - plan.first)  # a guest is its worker's first segment
+    assert plan.later == pytest.approx(np.where(plan.first > 0, after / share[plan.part], 0))
+    for host, peers in zip(hosts, plan.peers[: len(hosts)], strict=True):
+        assert plan.worker[host] < plan.worker[host + 1]
+        own = guests[plan.output[guests] == plan.output[host]]
+        assert plan.worker[own].tolist() == [plan.worker[host] + 1 + n for n in range(peers)]
+        assert all(plan.worker[guest - 1] < plan.worker[guest] for guest in own)
 
 
 lengths = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 9000)), min_size=1, max_size=8)
@@ -175,9 +181,9 @@ def test_causal_prefill_gives_a_query_tile_the_kv_tiles_up_to_its_last_row() -> 
     attention = _attention(Sequence(q_len=1000, kv_len=1000), q_heads=4, kv_heads=2)
     launch = _lean(attention, load_gpu(A100))
     assert launch.work.packed == 1
-    assert launch.work.head is not None
+    assert launch.work.stream is not None
     assert launch.work.total(launch.work.tiles.steps) == 4 * sum(-(-i // 2) for i in range(1, 17))
-    assert set(launch.work.head.tolist()) == {0, 1, 2, 3}
+    assert set(launch.work.stream.tolist()) == {0, 1, 2, 3}
 
 
 def test_a_plan_by_the_longest_sequence_leaves_the_others_workers_idle() -> None:
@@ -215,7 +221,7 @@ def test_a_host_ends_when_its_peers_have_ended_and_it_has_merged_them() -> None:
     launch = _lean(attention, gpu)
     (placed,) = place((launch,), gpu, load="steady", warm=False)
     result, spans = _traced(attention, launch, gpu)
-    own = placed.latency_us + placed.units / placed.rate(1)
+    own = (placed.latency_us + placed.units / placed.rate(1))[launch.work.order()]
     ends = [span.end_us - placed.gap_us for span in spans]
     assert ends[1:] == pytest.approx(own[1:].tolist())
     assert ends[0] == pytest.approx(max(own) + 6 * placed.merge_us)

@@ -3,38 +3,32 @@
 import numpy as np
 
 from gpusim.schedules.launch import Operand, Rereads, once
-from gpusim.schedules.mask import q_bytes, seen_keys
-from gpusim.schedules.stream_k import Segments
-from gpusim.schedules.work import Floats, Work
+from gpusim.schedules.lean_segments import SegmentKinds
+from gpusim.schedules.mask import Lengths, first_key, last_key, q_bytes
+from gpusim.schedules.work import Floats, Ints, Work
 from gpusim.spec.attention import Attention
 
 #: Equal parts of the re-reads that stand for the spread of their distances.
 PARTS = 16
 
 
-def partial_row_bytes(attention: Attention) -> int:
-    """A row of a partial result: O in fp32 and its log-sum-exp."""
-    return 4 * attention.value_dim + 4
-
-
 def lean_operands(
-    attention: Attention, work: Work, plan: Segments, running: int
+    attention: Attention, work: Work, kinds: SegmentKinds, *, running: int, workers: int
 ) -> tuple[tuple[Operand, ...], tuple[Operand, ...]]:
-    """Q, K and V, partial results and O, with so many workers running at once.
+    """Q, K and V, partial results and O, with so many of the workers running at once.
 
     A partial result waits in L2 for the share of the launch that its writer still runs.
     """
-    tiles, workers = work.tiles, int(plan.worker[-1]) + 1
-    partial = work.total(np.where(plan.host, 0.0, tiles.store_bytes))
+    tiles = work.tiles
+    partials = np.where(kinds.host, 0.0, tiles.store_bytes)
+    partial, stored = work.total(partials), work.total(tiles.store_bytes - partials)
     q = Operand(
         name="q", unique_bytes=q_bytes(attention), requested_bytes=work.total(tiles.load_bytes)
     )
-    keys = _keys(attention, work, running)
-    stored = work.total(np.where(plan.host, tiles.store_bytes, 0.0))
-    out = once("o", stored)
+    keys, out = _keys(attention, work, kinds.entry, running), once("o", stored)
     if not partial:
         return (q, keys), (out,)
-    later = work.total(np.where(plan.host, 0.0, tiles.store_bytes * plan.later)) / partial
+    later = work.total(partials * kinds.later) / partial
     touched = q.unique_bytes + keys.unique_bytes + partial + stored
     scratch = Operand(
         name="partial",
@@ -45,31 +39,33 @@ def lean_operands(
     return (q, keys, scratch), (out, scratch)
 
 
-def _keys(attention: Attention, work: Work, running: int) -> Operand:
+def _keys(attention: Attention, work: Work, entry: Ints, running: int) -> Operand:
     """K and V, of each entry of the sequences on its own, since only some are walked again."""
-    assert work.sequence is not None  # `lean` sets it
-    entries, tiles = attention.sequences, work.tiles
-    copies = np.array([s.count for s in entries])
-    entry = np.repeat(np.arange(len(entries)), copies)[work.sequence]
-    walked = (tiles.kv_stop - tiles.kv_start) * attention.kv_row_bytes
-    asked = np.bincount(entry, weights=walked, minlength=len(entries))
-    seen = np.array([seen_keys(attention, s) for s in entries])
+    tiles, size = work.tiles, attention.kv_row_bytes
+    q_len, kv_len, copies = np.array([(s.q_len, s.kv_len, s.count) for s in attention.sequences]).T
+    lengths = Lengths(q_len, kv_len)
+    low = first_key(attention, lengths, np.zeros_like(q_len))
+    seen = last_key(attention, lengths, q_len - 1) + 1 - low
     streams = copies * attention.kv_heads
-    unique = np.minimum(asked, streams * seen * attention.kv_row_bytes)
-    steps = np.bincount(entry, weights=tiles.steps, minlength=len(entries))
-    per_stream = running * steps / max(1.0, steps.sum()) / streams
+    walked, steps = (
+        np.bincount(entry, weights=column * work.counts, minlength=len(copies))
+        for column in (tiles.kv_stop - tiles.kv_start, tiles.steps)
+    )
+    asked = (walked * size).astype(np.float64)
+    unique = np.minimum(asked, streams * seen * size)
+    rereads: Rereads = ()
+    if (asked > unique).any():
+        rereads = _rereads(asked, unique, streams, running * steps / steps.sum() / streams, running)
     return Operand(
         name="kv",
         unique_bytes=float(unique.sum()),
         requested_bytes=float(asked.sum()),
-        rereads=_rereads(
-            asked.astype(np.float64), unique.astype(np.float64), streams, per_stream, running
-        ),
+        rereads=rereads,
     )
 
 
 def _rereads(
-    asked: Floats, unique: Floats, streams: Floats, per_stream: Floats, running: int
+    asked: Floats, unique: Floats, streams: Ints, per_stream: Floats, running: int
 ) -> Rereads:
     """Of each entry, what its streams are asked for again, and after how much.
 

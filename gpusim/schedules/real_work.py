@@ -30,9 +30,12 @@ def real_pairs(attention: Attention, work: Work) -> Floats:
 def _lengths(attention: Attention, work: Work) -> Lengths:
     """Of each row of the table, the lengths of its sequence; of idle CTAs', those of the last."""
     entries = attention.sequences
-    groups = np.minimum(np.arange(len(work.group_rows)), len(entries) - 1)
-    entry: Ints = np.repeat(groups, work.group_rows)
-    if work.sequence is not None:
-        entry = np.repeat(np.arange(len(entries)), [s.count for s in entries])[work.sequence]
+    if work.stream is None:
+        groups = np.minimum(np.arange(len(work.group_rows)), len(entries) - 1)
+        entry: Ints = np.repeat(groups, work.group_rows)
+    else:
+        streams = [s.count * (attention.q_heads // work.packed) for s in entries]
+        entry = np.zeros(len(work.tiles), dtype=np.int64)
+        entry[work.order()] = np.repeat(np.arange(len(entries)), streams)[work.stream]
     q_len, kv_len = (np.array([getattr(s, name) for s in entries]) for name in ("q_len", "kv_len"))
     return Lengths(q_len[entry], kv_len[entry])

@@ -3,7 +3,7 @@
 All tiles of all outputs stand in one line. Worker w of W does the tiles from start(w) on:
 
     M = ceil(T / W), H = T - (M - 1)·W workers do M tiles, the others M - 1
-    start(w) = M·w for w < H, else (M - 1)·w + H
+    start(w) = M·w - max(0, w - H)
 
 Sources: Osama et al., "Stream-K" (arXiv 2301.03598); LeanAttention in ONNX Runtime, `lean_api.cc`.
 """
@@ -11,31 +11,37 @@ Sources: Osama et al., "Stream-K" (arXiv 2301.03598); LeanAttention in ONNX Runt
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gpusim.schedules.work import Ints
+from gpusim.schedules.work import Floats, Ints
 from gpusim.units import ceil_div
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segments:
-    """Columns, a row per segment: a run of tiles that one worker does of one output, in order.
+    """Runs of tiles that one worker does of one output, in order. Most are whole outputs.
+
+    Columns, a row per segment:
 
     Attributes:
         worker, output: whose it is, and of what.
-        first, stop: tiles [first, stop) of the output.
-        host: whether it holds the output's first tile; its worker writes the output.
+
+    And a row per part, a segment that is not its whole output; first those with an output's first
+    tile, whose workers write the output (hosts), then the others (guests):
+
+    Attributes:
+        part: which segment it is.
+        first, stop: tiles [first, stop) of the output; hosts start at 0.
         peers: of a host, the workers after it that do the rest of the output, a segment each.
-        later: share of its worker's tiles that come after it.
+        later: of a guest, share of its worker's tiles that come after it. After a host come none.
     """
 
     worker: Ints
     output: Ints
+    part: Ints
     first: Ints
     stop: Ints
-    host: NDArray[np.bool_]
     peers: Ints
-    later: NDArray[np.float64]
+    later: Floats
 
     def __len__(self) -> int:
         return len(self.worker)
@@ -61,16 +67,17 @@ def lean_workers(tiles: int, outputs: int, longest: int, num_sms: int) -> int:
     return max(1, min(workers, tiles))
 
 
-def worker_starts(tiles: int, workers: int) -> Ints:
-    """First tile of every worker.
+def worker_bounds(tiles: int, workers: int) -> Ints:
+    """First tile of every worker, and the tile after the last one's.
 
-    >>> worker_starts(10, 4).tolist()
-    [0, 3, 6, 8]
+    >>> worker_bounds(10, 4).tolist()
+    [0, 3, 6, 8, 10]
     """
     most = ceil_div(tiles, workers)
     full = tiles - (most - 1) * workers
-    worker = np.arange(workers)
-    return np.where(worker < full, most * worker, (most - 1) * worker + full)
+    worker = np.arange(workers + 1)
+    bounds: Ints = most * worker - np.maximum(0, worker - full)
+    return bounds
 
 
 def cut(tiles: Ints, workers: int) -> Segments:
@@ -80,32 +87,35 @@ def cut(tiles: Ints, workers: int) -> Segments:
     begins the second:
 
     >>> plan = cut(np.array([5, 5]), 3)
-    >>> plan.worker.tolist(), plan.output.tolist(), plan.peers.tolist()
-    ([0, 1, 1, 2], [0, 0, 1, 1], [1, 0, 1, 0])
+    >>> plan.worker.tolist(), plan.output.tolist()
+    ([0, 1, 1, 2], [0, 0, 1, 1])
+    >>> plan.part.tolist(), plan.first.tolist(), plan.stop.tolist(), plan.peers.tolist()
+    ([0, 2, 1, 3], [0, 0, 4, 2], [4, 2, 5, 5], [1, 1, 0, 0])
     """
     ends = np.cumsum(tiles)
-    begins = ends - tiles
-    starts = worker_starts(int(ends[-1]), workers)
-    low = _merged(begins, starts)
-    high = np.append(low[1:], ends[-1])
-    output = np.searchsorted(begins, low, side="right") - 1
-    worker = np.searchsorted(starts, low, side="right") - 1
-    host = low == begins[output]
-    last = np.searchsorted(starts, ends[output] - 1, side="right") - 1
-    stops = np.append(starts[1:], ends[-1])
+    bounds = worker_bounds(int(ends[-1]), workers)
+    starts, run = bounds[:-1], np.diff(bounds)
+    # Of each worker: the output that it starts in, how far in, and its first segment.
+    reached = np.searchsorted(ends, starts, side="right")
+    inside = starts - ends[reached] + tiles[reached]
+    guests = np.cumsum(inside > 0)
+    begin = reached + guests
+    total = len(tiles) + int(guests[-1])
+    segments = np.append(begin[1:], total) - begin
+    # Who starts inside an output is its guest, up to its end or that of the worker's own run.
+    late = np.flatnonzero(inside)
+    part, first, length = begin[late], inside[late], run[late]
+    done = np.minimum(tiles[reached[late]] - first, length)
+    # The worker before an output's first guest is its host.
+    lead = np.flatnonzero(first <= run[late - 1])
+    peers = np.append(lead[1:], len(late)) - lead
+    none = np.zeros_like(lead)
     return Segments(
-        worker=worker,
-        output=output,
-        first=low - begins[output],
-        stop=high - begins[output],
-        host=host,
-        peers=np.where(host, last - worker, 0),
-        later=(stops[worker] - high) / (stops - starts)[worker],
+        worker=np.repeat(np.arange(workers), segments),
+        output=np.arange(total) - np.repeat(guests, segments),
+        part=np.concatenate((part[lead] - 1, part)),
+        first=np.concatenate((none, first)),
+        stop=np.concatenate((first[lead], first + done)),
+        peers=np.concatenate((peers, np.zeros_like(late))),
+        later=np.concatenate((none, (length - done) / length)),
     )
-
-
-def _merged(a: Ints, b: Ints) -> Ints:
-    """The numbers of both, in order, each once."""
-    both = np.sort(np.concatenate((a, b)))
-    first: Ints = both[np.append(True, both[1:] != both[:-1])]
-    return first

@@ -57,9 +57,9 @@ def lean_options(attention: Attention, gpu: Gpu) -> Options:
         block_m=block_m, block_n=block_n, num_warps=LEAN["num_warps"], head_dim=attention.head_dim
     )
     check_problem(attention)
-    planned = list_outputs(attention, tile, attention.group_size).planned
+    outputs = list_outputs(attention, tile, attention.group_size)
     longest = ceil_div(max(s.kv_len for s in attention.sequences), tile.block_n)
-    workers = lean_workers(int(planned.sum()), len(planned), longest, gpu.sm.count)
+    workers = lean_workers(outputs.total_tiles, len(outputs), longest, gpu.sm.count)
     return LEAN | {"workers": workers}
 
 

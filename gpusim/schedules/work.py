@@ -58,9 +58,10 @@ class Work:
             static persistent kernels); None if idle workers pull the next item.
         peers: per row, how many of the workers after its own it waits for: their first items'
             partial results are merged into it at its end.
-        sequence, head: per row, which sequence of the batch (copies count) and which head or packed
-            group it belongs to, if rows do not repeat over them; None: group i is what every copy
-            of the i-th entry of the sequences does in every head.
+        items: row of each item in order, where no loops give it (Stream-K: a single group).
+        stream: with `items`, of each which sequence of the batch (copies count) and head or packed
+            group it belongs to, numbered with heads inside; None: group i is what every copy of the
+            i-th entry of the sequences does in every head.
         row_block, row_stride: if given, a tile's query rows are not one range but every
             `row_stride`-th block of `row_block` rows from `q_start` on.
     """
@@ -76,8 +77,8 @@ class Work:
     packed: int = 1
     owner: Ints | None = None
     peers: Ints | None = None
-    sequence: Ints | None = None
-    head: Ints | None = None
+    items: NDArray[np.int32] | None = None
+    stream: NDArray[np.int32] | None = None
     row_block: int = 0
     row_stride: int = 0
 
@@ -97,6 +98,8 @@ class Work:
     @cached_property
     def counts(self) -> Ints:
         """How often each distinct row occurs."""
+        if self.items is not None:
+            return np.bincount(self.items, minlength=len(self.tiles))
         return np.repeat(self.copies, self.group_rows) * self.heads
 
     @property
@@ -109,6 +112,8 @@ class Work:
     @cached_property
     def num_items(self) -> int:
         """Work items in all."""
+        if self.items is not None:
+            return len(self.items)
         return int((self.group_rows * self.copies).sum()) * self.heads
 
     @cached_property
@@ -118,6 +123,8 @@ class Work:
 
     def order(self) -> NDArray[np.int32]:
         """Row index of every item in dispatch order."""
+        if self.items is not None:
+            return self.items
         outer = self.heads // self.section
         repeats = self.copies * (outer if self.heads_inner else 1)
         blocks = [
