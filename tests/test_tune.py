@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -181,10 +182,16 @@ class Counting:
         self.runs: Counter[str] = Counter()
         self.ctas: Counter[str] = Counter()
 
-    def __call__(self, candidate: Candidate, engine: str) -> Result:
+    def __call__(self, candidates: Iterable[Candidate], engine: str) -> list[Result | Exception]:
+        return [self._one(candidate, engine) for candidate in candidates]
+
+    def _one(self, candidate: Candidate, engine: str) -> Result | Exception:
         space = self.spaces[candidate.space]
         options = space.options(candidate.point)
-        result = gpusim.simulate(space.attention, space.gpu, space.schedule, engine, **options)
+        try:
+            result = gpusim.simulate(space.attention, space.gpu, space.schedule, engine, **options)
+        except SpecError as error:
+            return error
         self.runs[engine] += 1
         self.ctas[engine] += sum(launch.ctas for launch in result.launches)
         return result
@@ -246,10 +253,13 @@ def test_what_the_simulator_refuses_is_no_candidate() -> None:
     first = search(spaces, predict).ranked()[0]
 
     def without(refused: set[Candidate], engine: str) -> Search:
-        def some(candidate: Candidate, by: str) -> Result:
-            if by == engine and (not refused or candidate in refused):
-                raise SpecError("too much")
-            return predict(candidate, by)
+        def some(candidates: Iterable[Candidate], by: str) -> list[Result | Exception]:
+            return [
+                SpecError("too much")
+                if by == engine and (not refused or candidate in refused)
+                else predict([candidate], by)[0]
+                for candidate in candidates
+            ]
 
         return search(spaces, some)
 

@@ -13,10 +13,11 @@ from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.workload import check_conditions
 from gpusim.study.ablation import ablated
+from gpusim.units import MIB
 
-#: Calls that are predicted together, and rows of their tables: a few hundred bytes each. A call by
-#: itself may have more.
-MAX_CALLS, MAX_ROWS = 512, 2**18
+#: Calls that are predicted together, and memory of their work tables, of which as much again is
+#: needed a few times on the way. A call by itself may have more.
+MAX_CALLS, MAX_TABLE_BYTES = 512, 32 * MIB
 
 Other = TypeVar("Other")
 
@@ -46,10 +47,11 @@ class Call:
     load: str | float
 
     @property
-    def rows(self) -> int:
-        """Rows of all its work tables, and of their owners where items have one each."""
+    def table_bytes(self) -> int:
+        """Memory of its work tables: 8 columns of rows, and 3 of items that are listed."""
         works = [launch.work for launch in self.kept]
-        return sum(len(w.tiles) + (0 if w.owner is None else len(w.owner)) for w in works)
+        listed = (len(w.owner) for w in works if w.owner is not None)
+        return 64 * sum(len(work.tiles) for work in works) + 24 * sum(listed)
 
     def result(self, result: Result) -> Result:
         """An engine's result, with what only the schedule knows."""
@@ -94,6 +96,29 @@ def call_of(
     )
 
 
+def simulate_call(call: Call, *, trace: bool = False) -> Result:
+    """Simulate a call; with `trace` keep a span per CTA.
+
+    Raises:
+        SpecError: naming the schedule, if a launch does not fit on the GPU or is too large.
+    """
+    from gpusim.sim.engine import simulate_launches
+
+    try:
+        result = simulate_launches(
+            call.problem,
+            call.gpu,
+            call.kept,
+            names=(call.workload, call.schedule),
+            l2=call.l2,
+            load=call.load,
+            trace=trace,
+        )
+    except SpecError as error:
+        raise SpecError(f"schedule {call.schedule}: {error}") from error
+    return call.result(result)
+
+
 def predicted(items: Iterable[Call | Other]) -> Iterator[Result | Exception | Other]:
     """Predict the calls among such items in closed form, as many at once as memory should hold.
 
@@ -101,13 +126,13 @@ def predicted(items: Iterable[Call | Other]) -> Iterator[Result | Exception | Ot
     on.
     """
     batch: list[Call | Other] = []
-    rows = 0
+    size = 0
     for item in items:
         batch.append(item)
-        rows += item.rows if isinstance(item, Call) else 0
-        if rows >= MAX_ROWS or len(batch) >= MAX_CALLS:
+        size += item.table_bytes if isinstance(item, Call) else 0
+        if size >= MAX_TABLE_BYTES or len(batch) >= MAX_CALLS:
             yield from _predicted(batch)
-            batch, rows = [], 0
+            batch, size = [], 0
     yield from _predicted(batch)
 
 

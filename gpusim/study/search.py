@@ -7,7 +7,7 @@ than the best by more than what is tolerated, or a share of the space has been r
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
@@ -47,8 +47,8 @@ class Candidate(NamedTuple):
         return given, *(value or 0 for value in self.point)
 
 
-#: A candidate's result by an engine.
-Predict = Callable[[Candidate, str], Result]
+#: Results of candidates by an engine; of what cannot run, the reason.
+Predict = Callable[[Sequence[Candidate], str], Iterable[Result | Exception]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,26 +72,35 @@ class Search:
 
     def estimate(self, candidate: Candidate) -> float:
         """Time by the closed form, in us; infinite for what does not fit."""
-        return self._time(candidate, "analytic", self.analytic)
+        self.estimate_all((candidate,))
+        return _time(self.analytic[candidate])
+
+    def estimate_all(self, candidates: Iterable[Candidate]) -> None:
+        """Have the closed form look at candidates, at all of them at once."""
+        self._run(candidates, "analytic", self.analytic)
 
     def simulate(self, candidate: Candidate) -> float:
         """Time by the simulator, in us; infinite for what it cannot run, such as CTAs that wait for
         others which find no room.
         """
-        return self._time(candidate, "sim", self.simulated)
+        self._run((candidate,), "sim", self.simulated)
+        return _time(self.simulated[candidate])
 
-    def _time(
-        self, candidate: Candidate, engine: str, known: dict[Candidate, Result | None]
-    ) -> float:
-        if candidate not in known:
-            try:
-                known[candidate] = self.predict(candidate, engine)
-            except SpecError:
+    def _run(
+        self, candidates: Iterable[Candidate], engine: str, known: dict[Candidate, Result | None]
+    ) -> None:
+        new = [candidate for candidate in dict.fromkeys(candidates) if candidate not in known]
+        if not new:
+            return
+        for candidate, found in zip(new, self.predict(new, engine), strict=True):
+            if isinstance(found, Result):
+                known[candidate] = found
+            elif isinstance(found, SpecError):
                 known[candidate] = None
                 lack = self.spaces[candidate.space].lack(candidate.point)
                 self.refused[lack or f"refused by {engine}"] += 1
-        result = known[candidate]
-        return inf if result is None else result.time_us
+            else:
+                raise found
 
     def fitting(self) -> list[Candidate]:
         """What the closed form has seen, the fastest first."""
@@ -108,6 +117,10 @@ class Search:
         if not ran:
             raise SpecError("expected a configuration that can be simulated, found none")
         return sorted(ran, key=lambda c: (self.simulate(c), c.simplicity))
+
+
+def _time(result: Result | None) -> float:
+    return inf if result is None else result.time_us
 
 
 def search(spaces: Sequence[SearchSpace], predict: Predict) -> Search:
@@ -136,8 +149,8 @@ def exhaustive_search(spaces: Sequence[SearchSpace], predict: Predict) -> Search
     """The same by running everything that fits in both engines."""
     state = _begun(spaces, predict)
     for index, space in enumerate(spaces):
+        state.estimate_all(Candidate(index, point) for point in space)
         for point in space:
-            state.estimate(Candidate(index, point))
             state.simulate(Candidate(index, point))
     return state
 
@@ -150,13 +163,16 @@ def _begun(spaces: Sequence[SearchSpace], predict: Predict) -> Search:
 def _survey(state: Search, index: int) -> None:
     """The schedule as it is, and a coarse grid of tiles, with as many stages as fit."""
     state.estimate(Candidate(index, UNTUNED))
-    for m, n, warps, stages, splits in state.spaces[index].tiles[1:]:
-        if n not in (None, *COARSE_N) or stages not in (None, COARSE_STAGES[0]):
-            continue
-        for fewer in COARSE_STAGES if stages is not None else (None,):
-            candidate = Candidate(index, (m, n, warps, fewer, splits))
-            if state.estimate(candidate) < inf:
-                break
+    grid = [
+        point
+        for point in state.spaces[index].tiles[1:]
+        if point[1] in (None, *COARSE_N) and point[3] in (None, COARSE_STAGES[0])
+    ]
+    state.estimate_all(Candidate(index, point) for point in grid)
+    for fewer in COARSE_STAGES[1:]:
+        large = [p for p in grid if p[3] and state.estimate(Candidate(index, p)) == inf]
+        grid = [(m, n, warps, fewer, splits) for m, n, warps, _, splits in large]
+        state.estimate_all(Candidate(index, point) for point in grid)
 
 
 def _climb(state: Search, index: int) -> None:
@@ -168,8 +184,8 @@ def _climb(state: Search, index: int) -> None:
         if not left:
             return
         done.add(left[0])
-        for point in _neighbours(state.spaces[index], left[0].point):
-            state.estimate(Candidate(index, point))
+        near = _neighbours(state.spaces[index], left[0].point)
+        state.estimate_all(Candidate(index, point) for point in near)
 
 
 def _neighbours(space: SearchSpace, point: Point) -> Iterator[Point]:

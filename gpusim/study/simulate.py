@@ -8,7 +8,7 @@ from gpusim.result import Result
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu
-from gpusim.study.call import call_of, predicted
+from gpusim.study.call import call_of, predicted, simulate_call
 
 ENGINES = ("sim", "analytic")
 
@@ -63,16 +63,7 @@ def simulate(  # noqa: PLR0913 - named options, each with a default
         if isinstance(found, Exception):
             raise found
         return found
-    from gpusim.sim.engine import simulate_launches
-
-    names = (workload, schedule)
-    try:
-        result = simulate_launches(
-            call.problem, call.gpu, call.kept, names=names, l2=l2, load=load, trace=trace
-        )
-    except SpecError as error:
-        raise SpecError(f"schedule {schedule}: {error}") from error
-    return call.result(result)
+    return simulate_call(call, trace=trace)
 
 
 def check_engine(engine: str) -> None:

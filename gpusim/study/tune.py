@@ -1,6 +1,6 @@
 """The best configuration of any schedule for a workload, GPU by GPU."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from gpusim.schedules.catalogue import SCHEDULES, is_exact
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.model_workload import AnyWorkload
 from gpusim.spec.workload import ScheduleChoice, Workload
+from gpusim.study.call import Call, call_of, predicted, simulate_call
 from gpusim.study.files import load_files, mistakes_in
 from gpusim.study.predict import (
     DEFAULT_GPUS,
@@ -21,8 +22,7 @@ from gpusim.study.predict import (
 )
 from gpusim.study.processes import Processes
 from gpusim.study.search import Candidate, exhaustive_search, search
-from gpusim.study.search_space import Options, SearchSpace, search_space
-from gpusim.study.simulate import simulate
+from gpusim.study.search_space import SearchSpace, search_space
 from gpusim.study.tuned import Tuned, entries_of, fits_of
 
 
@@ -151,9 +151,8 @@ def _tune_gpu(
 
     spaces: list[SearchSpace] = []
 
-    def predict(candidate: Candidate, engine: str) -> Result:
-        space = spaces[candidate.space]
-        return _predict(workload, gpu, space.schedule, engine, space.options(candidate.point))
+    def predict(candidates: Sequence[Candidate], engine: str) -> Iterator[Result | Exception]:
+        return predicted(_started(workload, spaces, c, engine) for c in candidates)
 
     skipped = []
     for choice in choices:
@@ -184,14 +183,22 @@ def _tune_gpu(
     )
 
 
-def _predict(workload: Workload, gpu: Gpu, schedule: str, engine: str, options: Options) -> Result:
-    return simulate(
-        workload.attention,
-        gpu,
-        schedule,
-        engine,
-        l2=workload.l2,
-        load=workload.load,
-        workload=workload.name,
-        **options,
-    )
+def _started(
+    workload: Workload, spaces: Sequence[SearchSpace], candidate: Candidate, engine: str
+) -> Call | Result | SpecError:
+    """The result of a candidate by the simulator, its call for the closed form, or its error."""
+    space = spaces[candidate.space]
+    options = space.options(candidate.point)
+    try:
+        call = call_of(
+            workload.attention,
+            space.gpu,
+            space.schedule,
+            options,
+            l2=workload.l2,
+            load=workload.load,
+            workload=workload.name,
+        )
+        return call if engine == "analytic" else simulate_call(call)
+    except SpecError as error:
+        return error
