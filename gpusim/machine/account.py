@@ -9,7 +9,6 @@ from gpusim.launch_result import LaunchResult, Sample, Span
 from gpusim.machine.pipes import CAUSES, pipe_rate
 from gpusim.machine.place import Placement
 from gpusim.result import Engine, Result
-from gpusim.schedules.launch import Launch
 from gpusim.schedules.mask import compulsory_bytes, useful_flop
 from gpusim.schedules.step import Pipe
 from gpusim.schedules.work import Floats
@@ -42,68 +41,66 @@ class Timings:
 
 def launch_results(placement: Placement, timings: Timings) -> tuple[LaunchResult, ...]:
     """Combine what is counted with what was timed."""
-    gpu, launches, time_us = placement.gpu, placement.launches, timings.time_us
+    gpu, launches = placement.gpu, placement.launches
     causes = placement.steps.shares(placement.residents)
-    breakdowns = _breakdowns(causes, timings)
-    limits = _limits(causes, timings)
-    sm_time = time_us * gpu.sm.count
+    sm_time = timings.time_us * gpu.sm.count
     warps = np.array([ceil_div(launch.threads, 32) for launch in launches])
-    columns = (
-        time_us,
-        sm_time,
-        placement.gap_us,
-        placement.ctas / placement.slots,
-        timings.resident_us * warps / (sm_time * gpu.max_warps),
-        timings.sm_busy_us / sm_time,
+    achieved = timings.resident_us * warps / (sm_time * gpu.max_warps)
+    busy = timings.sm_busy_us / sm_time
+    columns = (timings.time_us, sm_time, achieved, busy)
+    rows = zip(
+        _breakdowns(causes, timings),
+        _limits(causes, timings),
+        *(column.tolist() for column in columns),
+        strict=True,
     )
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return tuple(
-        LaunchResult(
-            name=launch.name,
-            ctas=launch.num_ctas,
-            threads=launch.threads,
-            registers=launch.registers,
-            smem_bytes=launch.smem_bytes,
-            ctas_per_sm=fit.ctas_per_sm,
-            warps_per_sm=fit.warps_per_sm,
-            occupancy_fraction=fit.fraction,
-            limiter=fit.limiter,
-            gap_us=gap,
-            time_us=time,
-            bound=max(limited, key=limited.__getitem__),
-            breakdown=breakdown,
-            limited_us=limited,
-            tile=dict(launch.tile),
-            waves=waves,
-            achieved_fraction=achieved,
-            sm_busy_fraction=busy,
-            issued_flop=launch.issued_flop,
-            hbm_read_bytes=traffic.hbm_read_bytes,
-            hbm_write_bytes=traffic.hbm_write_bytes,
-            l2_to_sm_bytes=sum(o.requested_bytes for o in launch.reads),
-            smem_bytes_moved=launch.amount(Pipe.SMEM),
-            pipe_utilisation=_utilisation(launch, gpu, placement.clock * in_all),
-            clock_mhz=placement.clock,
-        )
-        for launch, fit, traffic, breakdown, limited, (
-            time,
-            in_all,
-            gap,
-            waves,
-            achieved,
-            busy,
-        ) in zip(launches, placement.fits, placement.traffic, breakdowns, limits, rows, strict=True)
-    )
+    return tuple(_launch_result(placement, index, *row) for index, row in enumerate(rows))
 
 
-def _utilisation(launch: Launch, gpu: Gpu, clocks: float) -> dict[str, float]:
-    """Share of what each pipe could do in so many clocks, summed over SMs."""
-    amounts = ((pipe, launch.amount(pipe)) for pipe in Pipe)
-    return {
-        pipe.value: amount / pipe_rate(gpu, launch.step, pipe) / clocks
-        for pipe, amount in amounts
-        if amount
-    }
+def _launch_result(
+    placement: Placement,
+    index: int,
+    breakdown: dict[str, float],
+    limited: dict[str, float],
+    time_us: float,
+    sm_time: float,
+    achieved: float,
+    busy: float,
+) -> LaunchResult:
+    launch, fit = placement.launches[index], placement.fits[index]
+    traffic, amounts = placement.traffic[index], launch.amounts()
+    return LaunchResult(
+        name=launch.name,
+        ctas=launch.num_ctas,
+        threads=launch.threads,
+        registers=launch.registers,
+        smem_bytes=launch.smem_bytes,
+        ctas_per_sm=fit.ctas_per_sm,
+        warps_per_sm=fit.warps_per_sm,
+        occupancy_fraction=fit.fraction,
+        limiter=fit.limiter,
+        gap_us=float(placement.gap_us[index]),
+        time_us=time_us,
+        bound=max(limited, key=lambda name: limited[name]),
+        breakdown=breakdown,
+        limited_us=limited,
+        tile=dict(launch.tile),
+        waves=launch.num_ctas / int(placement.slots[index]),
+        achieved_fraction=achieved,
+        sm_busy_fraction=busy,
+        issued_flop=amounts.get(Pipe.TENSOR, 0.0),
+        hbm_read_bytes=traffic.hbm_read_bytes,
+        hbm_write_bytes=traffic.hbm_write_bytes,
+        l2_to_sm_bytes=sum(o.requested_bytes for o in launch.reads),
+        smem_bytes_moved=amounts.get(Pipe.SMEM, 0.0),
+        pipe_utilisation={
+            pipe.value: amount
+            / pipe_rate(placement.gpu, launch.step, pipe)
+            / (placement.clock * sm_time)
+            for pipe, amount in amounts.items()
+        },
+        clock_mhz=placement.clock,
+    )
 
 
 def total_result(

@@ -101,6 +101,11 @@ class Launch:
         items = self.work.num_items * self.item_amounts.get(pipe, 0.0)
         return self.work.total_steps * self.step.total(pipe) + items
 
+    def amounts(self) -> dict[Pipe, float]:
+        """The same for every pipe that it asks for something."""
+        used = (pipe for pipe in Pipe if self.step.total(pipe) or pipe in self.item_amounts)
+        return {pipe: amount for pipe in used if (amount := self.amount(pipe))}
+
     @property
     def requested_bytes(self) -> float:
         """Bytes asked from L2 or sent to it."""
