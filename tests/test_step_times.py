@@ -28,7 +28,7 @@ CONFIGURATIONS = {
 
 
 def test_a_power_is_interpolated_exactly() -> None:
-    grid = LogGrid([[1, 2, 8], [1, 64]], lambda a, b: a**2 * sqrt(b))
+    grid = LogGrid([[1, 2, 8], [1, 64]], lambda points: [a**2 * sqrt(b) for a, b in points])
     for a, b in ((1, 1), (3, 5), (8, 64), (1.5, 2), (20, 100)):  # the last lies beyond the grid
         assert grid.at(a, b) == pytest.approx(a**2 * sqrt(b))
     assert grid.at(0.5, 0.1) == pytest.approx(1)
@@ -36,14 +36,14 @@ def test_a_power_is_interpolated_exactly() -> None:
 
 def test_a_point_between_two_is_their_geometric_mean() -> None:
     values = {1: 2.0, 4: 8.0, 16: 9.0}
-    grid = LogGrid([list(values)], lambda x: values[int(x)])
+    grid = LogGrid([list(values)], lambda points: [values[int(x)] for (x,) in points])
     assert grid.at(2) == pytest.approx(sqrt(2 * 8))
     assert grid.at(8) == pytest.approx(sqrt(8 * 9))
     assert grid.at(4) == pytest.approx(8)
 
 
 def test_a_clamped_grid_ends_at_its_last_value() -> None:
-    grid = LogGrid([[1, 4], [1]], lambda a, b: a * b, clamped=True)
+    grid = LogGrid([[1, 4], [1]], lambda points: [a * b for a, b in points], clamped=True)
     assert grid.at(100, 100) == pytest.approx(4)
 
 

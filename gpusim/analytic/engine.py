@@ -72,6 +72,8 @@ def predict_calls(
     gpu: Gpu, calls: Sequence[Call], *, l2: str = "cold", load: str | float = "steady"
 ) -> list[tuple[LaunchResult, ...]]:
     """The launches of such calls, each by itself; errors as `predict_problems`."""
+    if not calls:
+        return []
     placement = place_calls(calls, gpu, load=load, warm=l2 == "warm")
     found = iter(launch_results(placement, timing(placement)))
     return [tuple(islice(found, len(call))) for call in calls]

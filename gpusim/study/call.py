@@ -119,6 +119,21 @@ def simulate_call(call: Call, *, trace: bool = False) -> Result:
     return call.result(result)
 
 
+def run_calls(calls: Iterable[Call], engine: str) -> Iterator[Result]:
+    """Results of calls in their order.
+
+    Raises:
+        SpecError: of the first that fails.
+    """
+    if engine == "sim":
+        yield from map(simulate_call, calls)
+        return
+    for found in predicted(calls):
+        if not isinstance(found, Result):
+            raise found
+        yield found
+
+
 def predicted(items: Iterable[Call | Other]) -> Iterator[Result | Exception | Other]:
     """Predict the calls among such items in closed form, as many at once as memory should hold.
 

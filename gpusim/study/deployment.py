@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from gpusim.errors import SpecError
@@ -15,8 +16,9 @@ from gpusim.spec.attention import BYTES, DType, Sequence
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.model import Model
 from gpusim.spec.workload import check_conditions
+from gpusim.study.call import Call, call_of, run_calls
 from gpusim.study.gemm import predict_gemm
-from gpusim.study.simulate import check_engine, simulate
+from gpusim.study.simulate import check_engine
 from gpusim.study.step_parts import Launches, not_a_kernel, timed
 
 #: Bytes of a logit once the sampler has converted it.
@@ -84,13 +86,18 @@ class Deployment:
             weight_dtype=self.weight_dtype,
         )
 
-    def attention(self, sequences: tuple[Sequence, ...]) -> list[tuple[Result, int]]:
-        """Attention over the sequences, for each window its result and the number of its layers.
+    def attention(self, steps: Iterable[tuple[Sequence, ...]]) -> list[list[tuple[Result, int]]]:
+        """Attention of steps over such sequences: for each window its result and number of layers.
 
         Raises:
-            SpecError: if the schedule cannot take the problem, or it is a decode from a latent
-                cache.
+            SpecError: if the schedule cannot take a problem, or it is a decode from a latent cache.
         """
+        steps, windows = list(steps), self.model.windows.items()
+        calls = (self._call(sequences, window) for sequences in steps for window, _ in windows)
+        results = run_calls(calls, self.engine)
+        return [[(next(results), layers) for _, layers in windows] for _ in steps]
+
+    def _call(self, sequences: tuple[Sequence, ...], window: int | None) -> Call:
         model = self.model
         if model.mla is not None and any(s.q_len == 1 for s in sequences):
             width = model.mla.kv_rank + model.mla.rope_dim
@@ -98,50 +105,41 @@ class Deployment:
                 f"schedule {self.schedule}: expected no single queries over a latent cache (MLA),"
                 f" found some: their keys are {width} wide, and no schedule has such a kernel"
             )
-        return [
-            (
-                simulate(
-                    model.attention(
-                        sequences,
-                        window,
-                        tensor_parallel=self.tensor_parallel,
-                        dtype=self.dtype,
-                        kv_dtype=self.kv_dtype,
-                        page_size=self.page_size,
-                    ),
-                    self.gpu,
-                    self.schedule,
-                    self.engine,
-                    l2=self.l2,
-                    load=self.load,
-                    **self.options,
-                ),
-                layers,
-            )
-            for window, layers in model.windows.items()
-        ]
+        attention = model.attention(
+            sequences,
+            window,
+            tensor_parallel=self.tensor_parallel,
+            dtype=self.dtype,
+            kv_dtype=self.kv_dtype,
+            page_size=self.page_size,
+        )
+        options = dict(self.options)
+        return call_of(attention, self.gpu, self.schedule, options, l2=self.l2, load=self.load)
 
-    def cache_write(self, tokens: int) -> Launches:
-        """The kernel that stores new keys and values, where a schedule does not bring its own."""
+    def cache_writes(self, tokens: Iterable[int]) -> list[Launches]:
+        """The kernel that stores so many new keys and values in steps whose schedule has none."""
         elements = self.model.kv_layer_bytes(self.cache_dtype, self.tensor_parallel)
         width = elements // BYTES[self.cache_dtype]
-        copy = copy_launch(
-            "cache_write",
-            read_bytes=tokens * width * ACTIVATION_BYTES,
-            write_bytes=tokens * elements,
-        )
-        return self._labelled([copy], self.model.num_layers, "attention")
+        copies = [
+            copy_launch(
+                "cache_write", read_bytes=n * width * ACTIVATION_BYTES, write_bytes=n * elements
+            )
+            for n in tokens
+        ]
+        times = [(self.model.num_layers, "attention")] * len(copies)
+        return self._timed(copies, times)
 
     def layers(self, tokens: int, context: int) -> Launches:
         """All layers but their attention, for so many new tokens of sequences so long in all."""
         found: list[LaunchResult] = []
         for product in self.decoder.products(tokens, context):
             found += self._product(product)
-        for kernel in self.decoder.passes(tokens):
-            copy = copy_launch(
-                kernel.name, read_bytes=kernel.read_bytes, write_bytes=kernel.write_bytes
-            )
-            found += self._labelled([copy], kernel.calls, "norms")
+        passes = list(self.decoder.passes(tokens))
+        copies = [
+            copy_launch(each.name, read_bytes=each.read_bytes, write_bytes=each.write_bytes)
+            for each in passes
+        ]
+        found += chain.from_iterable(self._timed(copies, [(p.calls, "norms") for p in passes]))
         size = tokens * self.model.hidden_size * ACTIVATION_BYTES
         return *found, *self.exchanged("all_reduce", size, 2 * self.model.num_layers)
 
@@ -150,7 +148,7 @@ class Deployment:
         size = tokens * self.model.hidden_size * ACTIVATION_BYTES
         copy = copy_launch("embedding", read_bytes=size, write_bytes=size)
         return (
-            *self._labelled([copy], 1, "head"),
+            *self._timed([copy], [(1, "head")])[0],
             *self.exchanged("all_reduce_embedding", size, 1),
         )
 
@@ -176,7 +174,7 @@ class Deployment:
         return (
             *(replace(la, name=_joined("lm_head", la.name), operator="head") for la in head),
             *self.exchanged("gather_logits", logits / 2, 1),
-            *self._labelled(copies, 1, "head"),
+            *chain.from_iterable(self._timed(copies, [(1, "head")] * len(copies))),
         )
 
     def exchanged(self, name: str, size: float, calls: int) -> Launches:
@@ -208,12 +206,13 @@ class Deployment:
             for la in found
         )
 
-    def _labelled(self, launches: Iterable[Launch], calls: int, operator: str) -> Launches:
-        return tuple(
-            replace(la, calls=calls, operator=operator)
-            for launch in launches
-            for la in timed(self.gpu, launch, self.engine, self.load)
-        )
+    def _timed(self, launches: list[Launch], labels: Iterable[tuple[int, str]]) -> list[Launches]:
+        """Launches by themselves; each runs so many times, for an operator."""
+        found = timed(self.gpu, launches, self.engine, self.load)
+        return [
+            tuple(replace(la, calls=calls, operator=operator) for la in each)
+            for each, (calls, operator) in zip(found, labels, strict=True)
+        ]
 
 
 def _joined(operator: str, kernel: str) -> str:

@@ -88,7 +88,7 @@ def deployment_step(
     tokens = sum(s.count * s.q_len for s in sequences)
     context = sum(s.count * s.kv_len for s in sequences)
     rows = sum(s.count for s in sequences)
-    attention, attended = attention_launches(deployment, sequences)
+    ((attention, attended),) = attention_launches(deployment, [sequences])
     launches = [
         *attention,
         *deployment.layers(tokens, context),
@@ -102,9 +102,9 @@ def deployment_step(
 
 
 def attention_launches(
-    deployment: Deployment, sequences: tuple[Sequence, ...]
-) -> tuple[Launches, list[tuple[Result, int]]]:
-    """Kernels of attention, each window's by themselves; and its results.
+    deployment: Deployment, steps: list[tuple[Sequence, ...]]
+) -> list[tuple[Launches, list[tuple[Result, int]]]]:
+    """Of steps over such sequences, the kernels of attention and its result for each window.
 
     The cache is written once a layer. A schedule that brings the framework's cache write keeps it,
     unless the cache is a latent one, whose write is counted with the layer.
@@ -112,8 +112,25 @@ def attention_launches(
     Raises:
         SpecError: as `Deployment.attention`.
     """
-    attended = deployment.attention(sequences)
     latent = deployment.model.mla is not None
+    attended = deployment.attention(steps)
+    kernels = [_kernels(deployment, each, latent=latent) for each in attended]
+    tokens = {
+        index: sum(s.count * s.q_len for s in steps[index])
+        for index, found in enumerate(kernels)
+        if not latent and not any(la.name.startswith("cache_write") for la in found)
+    }
+    distinct = list(dict.fromkeys(tokens.values()))
+    writes = dict(zip(distinct, deployment.cache_writes(distinct), strict=True))
+    for index, count in tokens.items():
+        kernels[index] += writes[count]
+    return list(zip(kernels, attended, strict=True))
+
+
+def _kernels(
+    deployment: Deployment, attended: list[tuple[Result, int]], *, latent: bool
+) -> Launches:
+    """Kernels of each window's attention, named after it if there are several."""
     found: list[LaunchResult] = []
     for (result, layers), window in zip(attended, deployment.model.windows, strict=True):
         label = f" (window {window})" if window and len(attended) > 1 else ""
@@ -122,9 +139,7 @@ def attention_launches(
             for la in result.launches
             if not (latent and la.name == "cache_write")
         ]
-    if not latent and not any(la.name.startswith("cache_write") for la in found):
-        found += deployment.cache_write(sum(s.count * s.q_len for s in sequences))
-    return tuple(found), attended
+    return tuple(found)
 
 
 def _result(

@@ -92,22 +92,33 @@ class Planner:
     def plan(self, gemm: Gemm, *, around: tuple[Launch, ...] = (), warm: bool = False) -> GemmPlan:
         """The plan with the least time by the closed form.
 
-        Of all plans, the `MOST_TRIED` with the least bounds (`Candidates`) are tried.
-
         Args:
             gemm: the product.
             around: other launches between one call and the next.
             warm: whether calls follow one another.
         """
+        plans = self._promising(gemm, around, warm=warm)
+        calls = [self.launches(gemm, plan) for plan in plans]
+        times = self._times_us(calls, around, warm=warm)
+        return plans[times.index(min(times))]
+
+    def fastest(self, gemm: Gemm, *, warm: bool) -> tuple[LaunchResult, ...]:
+        """The launches of that plan, by the closed form."""
+        plans = self._promising(gemm, (), warm=warm)
+        calls = [self.launches(gemm, plan) for plan in plans]
+        l2 = "warm" if warm else "cold"
+        found = predict_calls(self.gpu, calls, l2=l2, load=self.load)
+        return min(found, key=lambda launches: sum(la.total_us for la in launches))
+
+    def _promising(self, gemm: Gemm, around: tuple[Launch, ...], *, warm: bool) -> list[GemmPlan]:
+        """Of all plans, the `MOST_TRIED` with the least bounds (`Candidates`)."""
         first = gemm.a_bytes + gemm.w_bytes + gemm.c_bytes
         if warm:  # of the weights, what calls in between leave in L2 is found there
             passed = first + footprint(around)
             first = gemm.w_bytes * miss(self.gpu, passed)
         clock = self.gpu.clock_hz(self.load) / US_PER_S
-        plans = [p for _, p in self.tiles.ordered(gemm, self.gpu, clock, first, MOST_TRIED)]
-        calls = [self.launches(gemm, plan) for plan in plans]
-        times = self._times_us(calls, around, warm=warm)
-        return plans[times.index(min(times))]
+        ordered = self.tiles.ordered(gemm, self.gpu, clock, first, MOST_TRIED)
+        return [plan for _, plan in ordered]
 
     def launches(self, gemm: Gemm, plan: GemmPlan) -> tuple[Launch, ...]:
         """The launches of a plan."""
@@ -147,12 +158,12 @@ def _predict(
     gpu: Gpu, gemm: Gemm, engine: str, load: str | float, *, warm: bool
 ) -> tuple[LaunchResult, ...]:
     tiles = planner(gpu, gemm.dtype, load)
-    launches = tiles.launches(gemm, tiles.plan(gemm, warm=warm))
-    l2 = "warm" if warm else "cold"
     if engine == "analytic":
-        return predict_calls(tiles.gpu, (launches,), l2=l2, load=load)[0]
+        return tiles.fastest(gemm, warm=warm)
     from gpusim.sim.engine import launch_results as simulate_launches
 
+    launches = tiles.launches(gemm, tiles.plan(gemm, warm=warm))
+    l2 = "warm" if warm else "cold"
     return simulate_launches(tiles.gpu, launches, l2=l2, load=load)[0]
 
 

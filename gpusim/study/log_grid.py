@@ -1,9 +1,10 @@
 """A positive function known on a grid, interpolated: linear in the logarithms of all it has."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from math import exp, log
+from typing import Any
 
 
 class LogGrid:
@@ -13,7 +14,7 @@ class LogGrid:
     before its first point the first holds. Plain Python: a lookup takes microseconds, and NumPy
     would take longer for one number.
 
-    >>> area = LogGrid([[1, 4], [1, 9]], lambda a, b: a * b)
+    >>> area = LogGrid([[1, 4], [1, 9]], lambda points: [a * b for a, b in points])
     >>> round(area.at(2, 3), 12)
     6.0
     """
@@ -21,13 +22,13 @@ class LogGrid:
     def __init__(
         self,
         axes: Sequence[Sequence[float]],
-        value: Callable[..., float],
+        values: Callable[[list[tuple[Any, ...]]], Iterable[float]],
         *,
         clamped: bool = False,
     ) -> None:
-        """Ask `value` for each combination of points; it must be above 0."""
+        """Ask for the values of all combinations of points at once; they must be above 0."""
         self._axes = [[log(point) for point in axis] for axis in axes]
-        self._values = [log(value(*points)) for points in product(*axes)]
+        self._values = [log(value) for value in values(list(product(*axes)))]
         self._clamped = clamped
         strides, step = [], 1
         for axis in reversed(axes):

@@ -8,7 +8,7 @@ from gpusim.result import Result
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu
-from gpusim.study.call import call_of, predicted, simulate_call
+from gpusim.study.call import call_of, run_calls, simulate_call
 
 ENGINES = ("sim", "analytic")
 
@@ -58,12 +58,7 @@ def simulate(  # noqa: PLR0913 - named options, each with a default
         workload=workload,
         without=without,
     )
-    if engine == "analytic":
-        (found,) = predicted([call])
-        if isinstance(found, Exception):
-            raise found
-        return found
-    return simulate_call(call, trace=trace)
+    return simulate_call(call, trace=trace) if engine == "sim" else next(run_calls([call], engine))
 
 
 def check_engine(engine: str) -> None:

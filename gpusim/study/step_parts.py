@@ -1,5 +1,7 @@
 """Parts of a model's step: a kernel by itself, and what is no kernel of this machine."""
 
+from collections.abc import Sequence
+
 from gpusim.launch_result import LaunchResult
 from gpusim.schedules.launch import Launch
 from gpusim.spec.gpu import Gpu
@@ -7,15 +9,16 @@ from gpusim.spec.gpu import Gpu
 Launches = tuple[LaunchResult, ...]
 
 
-def timed(gpu: Gpu, launch: Launch, engine: str, load: str | float) -> Launches:
-    """One launch by itself, with a cold L2."""
+def timed(gpu: Gpu, launches: Sequence[Launch], engine: str, load: str | float) -> list[Launches]:
+    """Launches by themselves, each with a cold L2."""
+    calls = [(launch,) for launch in launches]
     if engine == "analytic":
         from gpusim.analytic.engine import predict_calls
 
-        return predict_calls(gpu, ((launch,),), load=load)[0]
+        return predict_calls(gpu, calls, load=load)
     from gpusim.sim.engine import launch_results as run
 
-    return run(gpu, (launch,), load=load)[0]
+    return [run(gpu, call, load=load)[0] for call in calls]
 
 
 def not_a_kernel(name: str, time_us: float, *, operator: str, calls: int = 1) -> LaunchResult:

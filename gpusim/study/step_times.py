@@ -83,14 +83,17 @@ class StepTimes:
         contexts = [kv for kv in spaced(max(max_context, LEAST_CONTEXT)) if kv >= LEAST_CONTEXT]
         self._decode = LogGrid(
             [spaced(max_batch, 2), contexts],
-            lambda batch, kv: self._attention_us(_decodes(batch, kv)),
+            lambda points: self._attention_us([(_decodes(*point),) for point in points]),
         )
         self._layers = {n: self._predict_layers(n) for n in _points(max(max_chunk, max_batch))}
-        self._rows = LogGrid([spaced(max_batch)], self._head_us)
+        self._rows = LogGrid(
+            [spaced(max_batch)],
+            lambda points: [_total(self._deployment.head(rows)) for (rows,) in points],
+        )
         self._chunk = _chunks(self, max_chunk, max_context)
         self._beside = LogGrid(
             [spaced(max_batch), contexts],
-            lambda batch, kv: self._attention_us(_decodes(batch, kv), _TINY),
+            lambda points: self._attention_us([(_decodes(*point), _TINY) for point in points]),
         )
         self._overlap = LogGrid(
             [
@@ -99,7 +102,7 @@ class StepTimes:
                 _coarse(16, max_chunk),
                 [0.5, 2, 16, 256],
             ],
-            self._overlap_of,
+            self._overlaps,
             clamped=True,
         )
 
@@ -137,9 +140,9 @@ class StepTimes:
             attention = apart * self._overlap.at(batch, context, chunk, mean)
         return self.overhead_us + attention + self._layers_us(tokens) + self._rows.at(rows)
 
-    def _attention_us(self, *sequences: Sequence) -> float:
-        """Attention of all layers, the cache write included."""
-        return _total(attention_launches(self._deployment, sequences)[0])
+    def _attention_us(self, steps: list[tuple[Sequence, ...]]) -> list[float]:
+        """Attention of all layers, the cache write included, of steps over such sequences."""
+        return [_total(kernels) for kernels, _ in attention_launches(self._deployment, steps)]
 
     def _layers_us(self, tokens: int) -> float:
         """All layers without attention, and the embedding.
@@ -163,14 +166,17 @@ class StepTimes:
         deployment = self._deployment
         return _total((*deployment.layers(tokens, tokens), *deployment.embedding(tokens)))
 
-    def _head_us(self, rows: int) -> float:
-        return _total(self._deployment.head(rows))
-
-    def _overlap_of(self, batch: int, kv: int, chunk: int, mean: float) -> float:
+    def _overlaps(self, points: list[tuple[int, int, int, float]]) -> list[float]:
         """Attention of decodes and a chunk in one call over the sum of both."""
-        prompt = _prompt(chunk, mean)
-        apart = self._beside.at(batch, kv) + self._chunk.at(chunk, prompt.kv_len / chunk - 0.5)
-        return self._attention_us(_decodes(batch, kv), prompt) / apart
+        steps: list[tuple[Sequence, ...]] = []
+        apart = []
+        for batch, kv, chunk, mean in points:
+            prompt = _prompt(chunk, mean)
+            steps.append((_decodes(batch, kv), prompt))
+            alone = self._chunk.at(chunk, prompt.kv_len / chunk - 0.5)
+            apart.append(self._beside.at(batch, kv) + alone)
+        together = self._attention_us(steps)
+        return [both / sum_ for both, sum_ in zip(together, apart, strict=True)]
 
 
 def _apart(tokens: int) -> int:
@@ -194,7 +200,7 @@ def _chunks(times: StepTimes, max_chunk: int, max_context: int) -> LogGrid:
     most = 4 * max_context  # longer ones lie beyond every step that is asked about
     return LogGrid(
         [spaced(max_chunk), means],
-        lambda chunk, mean: times._attention_us(_prompt(chunk, mean, most)),
+        lambda points: times._attention_us([(_prompt(n, mean, most),) for n, mean in points]),
     )
 
 
