@@ -16,10 +16,13 @@ that is overwritten in L2 never reaches HBM.
 
 from dataclasses import dataclass
 
-from gpusim.schedules.launch import Launch, Operand, Rereads, footprint
+from gpusim.schedules.launch import Launch, Operand, Rereads, footprint, tensor_bytes
 from gpusim.schedules.loops import grid_rereads
 from gpusim.spec.gpu import Gpu
 from gpusim.units import MIB
+
+#: Shares by tensor name.
+Shares = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,32 +75,24 @@ def count_traffic(
         slots: CTAs of each launch that the whole GPU holds at once.
         warm: the same call with the same buffers ran just before.
     """
-    feet = [footprint((la,)) for la in launches]
+    most = footprint(launches)
+    scratch = [_scratch_misses(launch, gpu) for launch in launches]
+    firsts = _first_misses(launches, gpu, slots, scratch, most, warm=warm)
+    result = miss(gpu, most) if warm else 1.0
+    outs = _write_backs(launches, firsts, scratch, result=result)
     return tuple(
         Traffic(
             hbm_read_bytes=sum(
-                o.unique_bytes * miss(gpu, *_distances(i, o.name, launches, feet, slots, warm))
-                + _missed(o, _rereads(la, o, slots[i]), gpu)
+                o.unique_bytes * first[o.name] + _missed(o, _rereads(la, o, running), gpu)
                 for o in la.reads
             ),
             hbm_write_bytes=sum(
-                o.unique_bytes * _write_back(i, o.name, launches, feet, slots, gpu, warm)
-                + _missed(o, o.rereads or (), gpu)
-                for o in la.writes
+                o.unique_bytes * out[o.name] + _missed(o, o.rereads or (), gpu) for o in la.writes
             ),
             requested_bytes=la.requested_bytes,
         )
-        for i, la in enumerate(launches)
+        for la, running, first, out in zip(launches, slots, firsts, outs, strict=True)
     )
-
-
-def _touches(launch: Launch, name: str) -> bool:
-    return any(o.name == name for o in (*launch.reads, *launch.writes))
-
-
-def _scratch_distance(launch: Launch, name: str) -> float | None:
-    """Bytes between write and read of what a launch itself writes and then reads, if it does."""
-    return next((o.scratch_distance for o in launch.writes if o.name == name), None)
 
 
 def _missed(operand: Operand, rereads: Rereads, gpu: Gpu) -> float:
@@ -107,59 +102,72 @@ def _missed(operand: Operand, rereads: Rereads, gpu: Gpu) -> float:
 
 
 def _rereads(launch: Launch, operand: Operand, slots: int) -> Rereads:
-    return grid_rereads(launch, operand, slots) if operand.rereads is None else operand.rereads
+    if operand.rereads is not None or not operand.again_bytes:
+        return operand.rereads or ()
+    return grid_rereads(launch, operand, slots)
 
 
-def _distances(
-    i: int,
-    name: str,
+def _first_misses(
     launches: tuple[Launch, ...],
-    feet: list[float],
-    slots: tuple[int, ...],
-    warm: bool,
-) -> tuple[float, float]:
-    """Bytes through L2 from a tensor's last touch by a launch to its place in launch i.
-
-    From the tensor's first byte, which all that the earlier launch touched after it came behind, to
-    its last, which all that launch i touches comes before. A tensor that several launches touch
-    passes once, and no more than all of the call's. A launch that wrote the tensor in a single wave
-    leaves nothing behind it, since all its CTAs store at the end; copies store as they read.
-    """
-    scratch = _scratch_distance(launches[i], name)
-    if scratch is not None:
-        return scratch, scratch
-    history = list(range(i)) if not warm else [*range(i, len(launches)), *range(i)]
-    between: tuple[Launch, ...] = ()
-    for j in reversed(history):
-        if _touches(launches[j], name):
-            wrote = any(o.name == name for o in launches[j].writes) and not launches[j].plain
-            waves_left = max(0.0, 1 - slots[j] / launches[j].work.num_items) if wrote else 1.0
-            passed, most = footprint(between), footprint(launches)
-            first, last = passed + feet[j] * waves_left, passed + feet[i]
-            return min(first, last, most), min(max(first, last), most)
-        between = (*between, launches[j])
-    return float("inf"), float("inf")
-
-
-def _write_back(
-    i: int,
-    name: str,
-    launches: tuple[Launch, ...],
-    feet: list[float],
-    slots: tuple[int, ...],
     gpu: Gpu,
+    slots: tuple[int, ...],
+    scratch: list[Shares],
+    most: float,
+    *,
     warm: bool,
-) -> float:
-    """Share of a written tensor that reaches HBM.
+) -> list[Shares]:
+    """Share that misses of the first touch of what each launch reads.
+
+    A tensor comes back after what passed through L2 since its last touch: from its first byte,
+    which all that the earlier launch touched after it came behind, to its last, which all that this
+    launch touches comes before. A tensor that several launches touch passes once, and no more than
+    all of the call's, `most`. A launch that wrote the tensor in a single wave leaves nothing behind
+    it, since all its CTAs store at the end; copies store as they read.
+    """
+    names = [tensor_bytes((launch,)) for launch in launches]
+    feet = [sum(sizes.values()) for sizes in names]
+    # Launches of the replay before count from -1 backwards, as their places do in Python.
+    touched = {n: i - len(launches) for i, own in enumerate(names) for n in own} if warm else {}
+    firsts = []
+    for i, launch in enumerate(launches):
+        first = {o.name: scratch[i].get(o.name, 1.0) for o in launch.reads}
+        for name in (first.keys() & touched.keys()) - scratch[i].keys():
+            j = touched[name]
+            passed = footprint(tuple(launches[k] for k in range(i - 1, j, -1)))
+            ends = passed + feet[j] * _left_behind(launches[j], slots[j], name), passed + feet[i]
+            first[name] = miss(gpu, min(*ends, most), min(max(ends), most))
+        firsts.append(first)
+        touched |= dict.fromkeys(names[i], i)
+    return firsts
+
+
+def _left_behind(launch: Launch, slots: int, name: str) -> float:
+    """Share of what a launch touches that passes L2 after the first byte of a tensor of it."""
+    wrote = not launch.plain and any(o.name == name for o in launch.writes)
+    return max(0.0, 1 - slots / launch.work.num_items) if wrote else 1.0
+
+
+def _scratch_misses(launch: Launch, gpu: Gpu) -> Shares:
+    """Share that misses of what a launch itself writes and then reads."""
+    return {
+        o.name: miss(gpu, o.scratch_distance)
+        for o in launch.writes
+        if o.scratch_distance is not None
+    }
+
+
+def _write_backs(
+    launches: tuple[Launch, ...], firsts: list[Shares], scratch: list[Shares], *, result: float
+) -> list[Shares]:
+    """Share of what each launch writes that reaches HBM.
 
     What this or a later launch of the call reads is scratch, written again by the next call: it
     goes out only if it is evicted before it is read. A result goes out in the end, unless the next
-    replay overwrites it in L2.
+    replay overwrites it in L2: the share `result`.
     """
-    scratch = _scratch_distance(launches[i], name)
-    if scratch is not None:
-        return miss(gpu, scratch)
-    for j in range(i + 1, len(launches)):
-        if any(o.name == name for o in launches[j].reads):
-            return miss(gpu, *_distances(j, name, launches, feet, slots, warm=False))
-    return miss(gpu, footprint(launches)) if warm else 1.0
+    outs: list[Shares] = []
+    next_read: Shares = {}
+    for launch, first, own in zip(launches[::-1], firsts[::-1], scratch[::-1], strict=True):
+        outs.append({o.name: next_read.get(o.name, result) for o in launch.writes} | own)
+        next_read |= first
+    return outs[::-1]

@@ -8,7 +8,7 @@ from gpusim.errors import SpecError
 from gpusim.schedules.launch import Operand, once
 from gpusim.schedules.mask import Lengths, block_range, kv_bytes, q_bytes
 from gpusim.schedules.tile import Tile
-from gpusim.schedules.work import Ints, Tiles, Work
+from gpusim.schedules.work import Floats, Ints, Tiles, Work
 from gpusim.spec.attention import Attention
 
 LSE_BYTES = 4  # one fp32 log-sum-exp a row
@@ -44,20 +44,14 @@ def grid_work(attention: Attention, tile: Tile, grid: Grid) -> Work:
         SpecError: if the table would not fit in memory.
     """
     entries = attention.sequences
-    splits = np.array(grid.splits)
     lengths = Lengths(np.array([s.q_len for s in entries]), np.array([s.kv_len for s in entries]))
     blocks = -(-lengths.q_len * grid.packed // tile.block_m)
-    sizes = blocks * splits
+    sizes = blocks * np.array(grid.splits)
     if sizes.sum() > MAX_ROWS:
         raise SpecError(f"sequences: expected at most {MAX_ROWS} tiles, found {sizes.sum()}")
-    entry, index = ragged(np.arange(len(entries)), sizes)
-    own = Lengths(lengths.q_len[entry], lengths.kv_len[entry])
-    block, split = index % blocks[entry], index // blocks[entry]
-    if grid.longest_first:
-        block = blocks[entry] - 1 - block
     return Work(
-        tiles=_rows(attention, own, tile, grid, block, split, splits[entry]),
-        group_first=np.cumsum(sizes) - sizes,
+        tiles=_rows(attention, lengths, tile, grid, blocks, sizes),
+        group_first=sizes.cumsum() - sizes,
         group_rows=sizes,
         copies=np.array([s.count for s in entries]),
         heads=attention.q_heads // grid.packed,
@@ -72,43 +66,46 @@ def grid_work(attention: Attention, tile: Tile, grid: Grid) -> Work:
 
 def ragged(values: Ints, repeats: Ints) -> tuple[Ints, Ints]:
     """Each value so many times, and 0, 1, 2, ... along each run of it."""
-    ends = np.cumsum(repeats)
-    return np.repeat(values, repeats), np.arange(ends[-1]) - np.repeat(ends - repeats, repeats)
+    ends = repeats.cumsum()
+    return values.repeat(repeats), np.arange(ends[-1]) - (ends - repeats).repeat(repeats)
 
 
 def _rows(
-    attention: Attention,
-    own: Lengths,
-    tile: Tile,
-    grid: Grid,
-    block: Ints,
-    split: Ints,
-    splits: Ints,
+    attention: Attention, lengths: Lengths, tile: Tile, grid: Grid, blocks: Ints, sizes: Ints
 ) -> Tiles:
-    """A row per (sequence, split, query tile), each with the lengths of its own sequence."""
+    """A row per (sequence, split, query tile), each with the lengths of its own sequence.
+
+    Bytes are counted in floating point from the start, exactly: they are whole numbers.
+    """
+    entry, index = ragged(np.arange(len(sizes)), sizes)
+    own = Lengths(lengths.q_len[entry], lengths.kv_len[entry])
+    block = index % blocks[entry]
+    if grid.longest_first:
+        block = blocks[entry] - 1 - block
     first = block * tile.block_m
     last = np.minimum(first + tile.block_m, own.q_len * grid.packed) - 1
     start, stop = block_range(
         attention, own, first // grid.packed, last // grid.packed, tile.block_n
     )
+    out_bytes: Floats | float = float(attention.output_bytes)
     if max(grid.splits) > 1:
+        splits, split = np.array(grid.splits)[entry], index // blocks[entry]
         whole = stop - start if grid.split_after_mask else -(-own.kv_len // tile.block_n)
-        origin = start if grid.split_after_mask else np.zeros_like(start)
         per_split = -(-whole // splits)
-        low = np.clip(origin + split * per_split, start, stop)
-        start, stop = low, np.clip(origin + (split + 1) * per_split, low, stop)
+        low = split * per_split + (start if grid.split_after_mask else 0)
+        start, stop = (np.minimum(np.maximum(x, start), stop) for x in (low, low + per_split))
+        out_bytes = np.where(splits > 1, 4.0, out_bytes)
     kv_start, kv_stop = (np.minimum(x * tile.block_n, own.kv_len) for x in (start, stop))
     q_rows = last - first + 1
-    out_bytes = np.where(splits > 1, 4, attention.output_bytes)
     return Tiles(
         steps=stop - start,
         q_start=first,
         q_rows=q_rows,
         kv_start=kv_start,
         kv_stop=kv_stop,
-        loop_bytes=((kv_stop - kv_start) * attention.kv_row_bytes).astype(np.float64),
-        load_bytes=(q_rows * attention.head_dim * attention.element_bytes).astype(np.float64),
-        store_bytes=(q_rows * (attention.value_dim * out_bytes + LSE_BYTES)).astype(np.float64),
+        loop_bytes=(kv_stop - kv_start) * float(attention.kv_row_bytes),
+        load_bytes=q_rows * float(attention.head_dim * attention.element_bytes),
+        store_bytes=q_rows * (attention.value_dim * out_bytes + LSE_BYTES),
     )
 
 
@@ -117,7 +114,7 @@ def grid_operands(
 ) -> tuple[tuple[Operand, ...], tuple[Operand, ...]]:
     """What a forward kernel reads (Q, K, V) and writes (O, or partial results where it splits)."""
     tiles = work.tiles
-    loop = work.total(tiles.loop_bytes)
+    loop, stored = work.total(tiles.loop_bytes), work.total(tiles.store_bytes)
     shared = attention.group_size // grid.packed
     reads = (
         Operand(
@@ -132,10 +129,9 @@ def grid_operands(
             heads_per_stream=shared,
         ),
     )
-    split = np.repeat(np.array(grid.splits) > 1, work.group_rows)
-    stored = {
-        "o": work.total(np.where(split, 0.0, tiles.store_bytes)),
-        "partial": work.total(np.where(split, tiles.store_bytes, 0.0)),
-    }
-    writes = tuple(once(name, size) for name, size in stored.items() if size)
-    return reads, writes
+    partial = 0.0
+    if max(grid.splits) > 1:
+        split = (np.array(grid.splits) > 1).repeat(work.group_rows)
+        partial = work.total(split * tiles.store_bytes)
+    parts = (("o", stored - partial), ("partial", partial))
+    return reads, tuple(once(name, size) for name, size in parts if size)

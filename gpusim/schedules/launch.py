@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from gpusim.schedules.step import Pipe, Step
-from gpusim.schedules.work import Work
+from gpusim.schedules.work import Work, dealt
 
 #: Requests for bytes that the launch has touched before, in parts: how many bytes, and their reuse
 #: distance, the bytes that pass through L2 between the two touches.
@@ -114,9 +112,8 @@ class Launch:
 
 def persistent(launch: Launch, slots: int, *, static: bool) -> Launch:
     """The launch by at most so many workers that draw items, or with `static` take every n-th."""
-    items = launch.work.num_items
-    workers = min(items, slots)
-    work = replace(launch.work, owner=np.arange(items) % workers) if static else launch.work
+    workers = min(launch.work.num_items, slots)
+    work = dealt(launch.work, workers) if static else launch.work
     return replace(launch, work=work, workers=workers)
 
 
@@ -125,10 +122,15 @@ def once(name: str, size: float) -> Operand:
     return Operand(name=name, unique_bytes=size, requested_bytes=size)
 
 
-def footprint(launches: tuple[Launch, ...]) -> float:
-    """Bytes of all tensors that the launches of a call touch, each once."""
+def tensor_bytes(launches: tuple[Launch, ...]) -> dict[str, float]:
+    """Distinct bytes of each tensor that the launches touch, by its name."""
     sizes: dict[str, float] = {}
     for launch in launches:
         for operand in (*launch.reads, *launch.writes):
             sizes[operand.name] = max(sizes.get(operand.name, 0.0), operand.unique_bytes)
-    return sum(sizes.values())
+    return sizes
+
+
+def footprint(launches: tuple[Launch, ...]) -> float:
+    """Bytes of all tensors that the launches of a call touch, each once."""
+    return sum(tensor_bytes(launches).values())

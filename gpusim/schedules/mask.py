@@ -26,7 +26,7 @@ class Lengths:
 def first_key(attention: Attention, seq: Sequence | Lengths, query: Ints) -> Ints:
     """First key that each query sees."""
     if attention.window is None:
-        return np.zeros_like(query)
+        return 0 * query
     first: Ints = query + seq.kv_len - seq.q_len - attention.window + 1
     return np.maximum(0, first)
 
@@ -90,11 +90,13 @@ def useful_flop(attention: Attention) -> float:
 
 
 def seen_keys(attention: Attention, seq: Sequence) -> int:
-    """Keys of a sequence that any of its queries sees (they form one range)."""
-    ends = np.array([0, seq.q_len - 1])
-    low = first_key(attention, seq, ends)[0]
-    high = last_key(attention, seq, ends)[1]
-    return int(high - low + 1)
+    """Keys of a sequence that any of its queries sees (they form one range, up to its end).
+
+    Those of its first query's window, and one more for each further query.
+    """
+    if attention.window is None:
+        return seq.kv_len
+    return min(seq.kv_len, attention.window + seq.q_len - 1)
 
 
 def q_bytes(attention: Attention) -> float:

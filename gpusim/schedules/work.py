@@ -1,6 +1,6 @@
 """The work of one launch: a table of distinct work items, and the loops that repeat them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -100,7 +100,7 @@ class Work:
         """How often each distinct row occurs."""
         if self.items is not None:
             return np.bincount(self.items, minlength=len(self.tiles))
-        return np.repeat(self.copies, self.group_rows) * self.heads
+        return self.copies.repeat(self.group_rows) * self.heads
 
     @property
     def groups(self) -> Ints:
@@ -155,32 +155,36 @@ def flat_work(
     kv_rows: ArrayLike = 0,
     heads: int = 1,
 ) -> Work:
-    """Kinds of equal items, one kind after another; scalars stand for all kinds alike.
+    """Kinds of equal items, one kind after another.
 
-    For kernels that do not walk KV tiles under a mask: copies, combines, matrix products.
+    `copies` has an entry for each kind, or is the number of items of the only one. Other scalars
+    stand for all kinds alike. For kernels that do not walk KV tiles under a mask: copies, combines,
+    matrix products.
     """
-    columns = (copies, steps, q_rows, kv_rows, loop_bytes, store_bytes)
-    table = np.broadcast_arrays(*(np.atleast_1d(column) for column in columns))
-    count, step, rows, keys = (column.astype(np.int64) for column in table[:4])
-    loop, store = (column.astype(np.float64) for column in table[4:])
-    zero = np.zeros_like(count)
+    count = np.array(copies, dtype=np.int64, ndmin=1)
+    zero, nothing = 0 * count, np.zeros(len(count))
     return Work(
         tiles=Tiles(
-            steps=step,
+            steps=np.add(zero, steps),
             q_start=zero,
-            q_rows=rows,
+            q_rows=np.add(zero, q_rows),
             kv_start=zero,
-            kv_stop=keys,
-            loop_bytes=loop,
-            load_bytes=np.zeros_like(loop),
-            store_bytes=store,
+            kv_stop=np.add(zero, kv_rows),
+            loop_bytes=np.add(nothing, loop_bytes),
+            load_bytes=nothing,
+            store_bytes=np.add(nothing, store_bytes),
         ),
         group_first=np.arange(len(count)),
-        group_rows=np.ones_like(count),
+        group_rows=zero + 1,
         copies=count,
         heads=heads,
         heads_inner=True,
     )
+
+
+def dealt(work: Work, workers: int) -> Work:
+    """The work with a list for each of so many workers: every n-th item."""
+    return replace(work, owner=np.arange(work.num_items) % workers)
 
 
 def remaining(work: Work, amount: Floats) -> Floats:
