@@ -45,7 +45,11 @@ def occupancy(gpu: Gpu, *, threads: int, registers: int, smem_bytes: int = 0) ->
     Raises:
         ValueError: if threads, registers or smem_bytes are outside what a CTA may ask for.
     """
-    sm = gpu.sm
+    return _occupancy(gpu.sm, threads, registers, smem_bytes)
+
+
+@lru_cache(maxsize=4096)
+def _occupancy(sm: Sm, threads: int, registers: int, smem_bytes: int) -> Occupancy:
     if not 1 <= threads <= sm.max_threads_per_cta:
         raise ValueError(f"threads: expected 1 to {sm.max_threads_per_cta}, found {threads}")
     if not 0 <= registers <= sm.max_registers_per_thread:
@@ -54,11 +58,11 @@ def occupancy(gpu: Gpu, *, threads: int, registers: int, smem_bytes: int = 0) ->
         )
     if smem_bytes < 0:
         raise ValueError(f"smem_bytes: expected 0 or more, found {smem_bytes}")
-    warps = _warps(threads)
+    warps, most_warps = _warps(threads), sm.max_threads // 32
     limits = {
-        "warps": gpu.max_warps // warps,
+        "warps": most_warps // warps,
         "registers": register_limit(sm, threads, registers),
-        "shared_memory": smem_limit(gpu, smem_bytes),
+        "shared_memory": smem_limit(sm, smem_bytes),
         "ctas": sm.max_ctas,
     }
     limiter = min(limits, key=lambda name: limits[name])
@@ -68,11 +72,11 @@ def occupancy(gpu: Gpu, *, threads: int, registers: int, smem_bytes: int = 0) ->
     return Occupancy(
         ctas_per_sm=ctas,
         warps_per_sm=ctas * warps,
-        fraction=ctas * warps / gpu.max_warps,
+        fraction=ctas * warps / most_warps,
         limiter=limiter,
         limits=limits,
         next_registers=_most_registers(sm, threads, goal) if possible else 0,
-        next_smem_bytes=_most_smem(gpu, goal) if possible else -1,
+        next_smem_bytes=_most_smem(sm, goal) if possible else -1,
     )
 
 
@@ -102,9 +106,8 @@ def register_limit(sm: Sm, threads: int, registers: int) -> int:
     return sm.sub_partitions * warps_per_partition // warps
 
 
-def smem_limit(gpu: Gpu, smem_bytes: int) -> int:
+def smem_limit(sm: Sm, smem_bytes: int) -> int:
     """CTAs that shared memory allows."""
-    sm = gpu.sm
     if smem_bytes > sm.max_smem_per_cta_bytes:
         return 0
     unit = sm.smem_unit_bytes
@@ -120,7 +123,7 @@ def _most_registers(sm: Sm, threads: int, ctas: int) -> int:
     return next((r for r in choices if register_limit(sm, threads, r) >= ctas), 0)
 
 
-def _most_smem(gpu: Gpu, ctas: int) -> int:
-    unit = gpu.sm.smem_unit_bytes
-    share = gpu.sm.smem_bytes // ctas // unit * unit - gpu.sm.reserved_smem_per_cta_bytes
-    return min(share, gpu.sm.max_smem_per_cta_bytes) if share >= 0 else -1
+def _most_smem(sm: Sm, ctas: int) -> int:
+    unit = sm.smem_unit_bytes
+    share = sm.smem_bytes // ctas // unit * unit - sm.reserved_smem_per_cta_bytes
+    return min(share, sm.max_smem_per_cta_bytes) if share >= 0 else -1
