@@ -10,7 +10,7 @@ from gpusim.schedules.catalogue import build_launches
 from gpusim.schedules.flash3_plan import flash3_plan
 from gpusim.schedules.flash3_step import flash3_step
 from gpusim.schedules.flash3_tiles import Flash3Case, sm8x_tile, sm90_fp8_tile, sm90_tile
-from gpusim.schedules.flash3_two_level import two_level_parts
+from gpusim.schedules.flash3_two_level import spilled_bytes, two_level_parts
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.step import Pipe
 from gpusim.schedules.tiling import Tiling
@@ -239,7 +239,9 @@ def test_the_fork_spills_its_second_accumulator_through_l2_only_at_head_size_256
     """
     d128 = sm90_fp8_tile(case(128, causal=True, paged_gather=True, fork=True))
     d256 = sm90_fp8_tile(case(256, causal=True, paged_gather=True, fork=True))
-    (add, near), (_, far) = two_level_parts(d128, H100), two_level_parts(d256, H100)
+    (add, near), (_, far) = (
+        two_level_parts(tile, spilled_bytes(tile, H100)) for tile in (d128, d256)
+    )
     assert add.amounts[Pipe.FP32] == 2 * 64 * 128
     assert near.amounts[Pipe.SMEM] == 2 * 32 * 128 * 4
     assert far.amounts[Pipe.SMEM] == 2 * (2 * 120 * 128 * 4)

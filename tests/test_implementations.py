@@ -4,7 +4,7 @@ import pytest
 
 from gpusim.errors import SpecError
 from gpusim.machine.place import place
-from gpusim.schedules.catalogue import build_launches
+from gpusim.schedules.catalogue import SCHEDULES, build_launches
 from gpusim.schedules.flash3_prepare import prepare_launch
 from gpusim.schedules.implementations import IMPLEMENTATIONS
 from gpusim.schedules.launch import Launch
@@ -275,3 +275,17 @@ def test_sglangs_prompts_attend_to_their_own_keys() -> None:
     assert cached.step.load_bytes == 64 * 2 * 128
     chunk = attention(2, 300, 700).model_copy(update=fp8)
     assert forward("sglang_flashinfer", chunk).step.load_bytes == cached.step.load_bytes
+
+
+#: FlashAttention-1's steps are made anew for each problem.
+SHARING = sorted({*SCHEDULES, *IMPLEMENTATIONS} - {"flash1", "gpusim_triton_flash1"})
+
+
+@pytest.mark.parametrize("name", [n for n in SHARING if "santa" not in n and "fp8" not in n])
+def test_problems_of_other_lengths_have_the_same_step_objects(name: str) -> None:
+    first, second = (
+        build_launches(name, attention(1, 1, kv_len), H100, {}) for kv_len in (4096, 6000)
+    )
+    assert [launch.name for launch in first] == [launch.name for launch in second]
+    for one, other in zip(first, second, strict=True):
+        assert one.step is other.step

@@ -1,6 +1,7 @@
 """The combine kernel of split-KV attention: adds the partial outputs of each query row."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -50,6 +51,8 @@ def combine_launch(
     *,
     idle: int = 0,
     single: bool = False,
+    plain: bool = False,
+    item_clocks: float = 0.0,
 ) -> Launch:
     """CTAs of `block_m` query rows over all sequences that split, a step per split.
 
@@ -59,42 +62,52 @@ def combine_launch(
         splits: of each entry of `attention.sequences`; entries with one have nothing to combine.
         idle: further CTAs, which find nothing to combine and end.
         single: whether entries with one split are walked too.
+        plain, item_clocks: of the launch.
     """
-    pairs = zip(attention.sequences, splits, strict=True)
-    rows = [(s.count * s.q_len * attention.q_heads, n) for s, n in pairs]
+    rows = [
+        (n, s.count * s.q_len * attention.q_heads)
+        for s, n in zip(attention.sequences, splits, strict=True)
+        if n > 1 or single
+    ]
     items = [
         (n, size, copies)
-        for total, n in rows
+        for n, total in rows
         for size, copies in ((kernel.block_m, total // kernel.block_m), (total % kernel.block_m, 1))
-        if size and copies and (n > 1 or single)
+        if size and copies
     ]
     if idle:
         items.append((0, 0, idle))
     steps, sizes, copies = np.array(items).T
     dim = attention.value_dim
-    row_bytes = 4.0 * dim + 4
-    work = flat_work(
-        copies,
-        steps=steps,
-        q_rows=sizes,
-        loop_bytes=steps * row_bytes * sizes,
-        store_bytes=sizes * (float(dim * attention.output_bytes) + 4),
-    )
-    partial = work.total(work.tiles.loop_bytes)
-    stored = work.total(work.tiles.store_bytes)
+    partial_row, row = 4.0 * dim + 4, float(dim * attention.output_bytes) + 4
+    partial = partial_row * sum(n * total for n, total in rows)
+    stored = row * sum(total for _, total in rows)
     return Launch(
         name="combine",
         threads=kernel.threads,
         registers=REGISTERS,
         smem_bytes=4 * max(splits) * (kernel.block_m + 1),
-        step=Step(
-            tracks=((Part("accumulate", {Pipe.FP32: float(kernel.block_m * dim)}),),),
-            load_bytes=kernel.block_m * row_bytes,
-            stages=kernel.stages,
-            syncs=0,
+        step=_step(kernel.block_m, dim, kernel.stages),
+        work=flat_work(
+            copies,
+            steps=steps,
+            q_rows=sizes,
+            loop_bytes=steps * sizes * partial_row,
+            store_bytes=sizes * row,
         ),
-        work=work,
         reads=(once("partial", partial),) if partial else (),
         writes=(once("o", stored),) if stored else (),
         programmatic=kernel.programmatic,
+        plain=plain,
+        item_clocks=item_clocks,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _step(rows: int, dim: int, stages: int) -> Step:
+    return Step(
+        tracks=((Part("accumulate", {Pipe.FP32: float(rows * dim)}),),),
+        load_bytes=rows * (4.0 * dim + 4),
+        stages=stages,
+        syncs=0,
     )

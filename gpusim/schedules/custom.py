@@ -1,10 +1,11 @@
 """A kernel described in a workload file, turned into launches like any built-in schedule."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 from gpusim.errors import SpecError
 from gpusim.schedules.combine import combine_launch, flash2_combine
-from gpusim.schedules.forward import grid_launch
+from gpusim.schedules.forward import flash2_step, grid_launch
 from gpusim.schedules.grid import Grid
 from gpusim.schedules.launch import Launch, persistent
 from gpusim.schedules.lean import lean_launch
@@ -21,6 +22,20 @@ from gpusim.units import power_of_two, round_up
 def custom(name: str, attention: Attention, gpu: Gpu, kernel: Kernel) -> tuple[Launch, ...]:
     """The kernel, and a combine kernel like FlashAttention-2's if it splits.
 
+    Raises:
+        SpecError: if a formula has no positive value for this problem, or no CTA fits on an SM.
+    """
+    launch = kernel_launch(name, attention, gpu, kernel)
+    if kernel.num_splits == 1:
+        return (launch,)
+    splits = (kernel.num_splits,) * len(attention.sequences)
+    combine = flash2_combine(_padded(attention.value_dim, kernel))
+    return launch, combine_launch(attention, combine, splits)
+
+
+def kernel_launch(name: str, attention: Attention, gpu: Gpu, kernel: Kernel) -> Launch:
+    """The kernel alone.
+
     Head sizes are padded to multiples of 16, the depth of a 16-bit matrix instruction, or to powers
     of two. A kernel that does not prune the window visits every tile of the causal range.
 
@@ -31,25 +46,16 @@ def custom(name: str, attention: Attention, gpu: Gpu, kernel: Kernel) -> tuple[L
         attention = attention.model_copy(update={"window": None})
     tile = _tile(attention, kernel)
     packed = attention.group_size if kernel.pack_gqa else 1
+    step = _step(flash2_step(attention, tile), tile, attention.cache_dtype, kernel)
     if kernel.assignment == "stream_k":
         launch = lean_launch(attention, gpu, tile, packed)
-    else:
-        launch = grid_launch(attention, tile, _grid(attention, kernel, packed), name=name)
-    launch = replace(
-        launch,
-        name=name,
-        step=_step(launch.step, attention, tile, kernel),
-        tile=tile.choice | {"num_splits": kernel.num_splits},
-    )
-    if kernel.assignment in ("persistent", "static"):
-        slots = slots_of(
-            gpu, threads=launch.threads, registers=launch.registers, smem_bytes=launch.smem_bytes
-        )
-        launch = persistent(launch, slots, static=kernel.assignment == "static")
-    if kernel.num_splits == 1:
-        return (launch,)
-    splits = (kernel.num_splits,) * len(attention.sequences)
-    return launch, combine_launch(attention, flash2_combine(tile.value_dim), splits)
+        return replace(launch, name=name, step=step, tile=tile.choice | {"num_splits": 1})
+    grid = _grid(attention, kernel, packed)
+    launch = grid_launch(attention, tile, grid, name=name, step=step)
+    if kernel.assignment == "tiles":
+        return launch
+    slots = slots_of(gpu, **tile.resources)
+    return persistent(launch, slots, static=kernel.assignment == "static")
 
 
 def _tile(attention: Attention, kernel: Kernel) -> Tile:
@@ -82,14 +88,15 @@ def _grid(attention: Attention, kernel: Kernel, packed: int) -> Grid:
     )
 
 
-def _step(default: Step, attention: Attention, tile: Tile, kernel: Kernel) -> Step:
+@lru_cache(maxsize=1024)
+def _step(default: Step, tile: Tile, cache_dtype: str, kernel: Kernel) -> Step:
     sizes = {
         "M": tile.block_m,
         "N": tile.block_n,
         "D": tile.head_dim,
         "DV": tile.value_dim,
         "W": tile.num_warps,
-        "E": BYTES[attention.cache_dtype],
+        "E": BYTES[cache_dtype],
     }
     tracks = default.tracks
     if kernel.tracks is not None:

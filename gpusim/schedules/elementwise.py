@@ -1,6 +1,6 @@
 """Kernels that touch each element once: copies, norms, activations. Only their bytes count."""
 
-from dataclasses import replace
+from functools import lru_cache
 
 from gpusim.schedules.launch import Launch, once
 from gpusim.schedules.step import Part, Pipe, Step
@@ -39,8 +39,7 @@ def plain_copy(total: int, name: str, names: tuple[str, str], *, shrinks: int = 
 
 
 def _plain(name: str, items: int, sizes: tuple[float, float], names: tuple[str, str]) -> Launch:
-    launch = copy(name, items, sizes, names=names, threads=COPY_THREADS, loads=1)
-    return replace(launch, plain=True, step=replace(launch.step, stages=PLAIN_LOADS))
+    return copy(name, items, sizes, names=names, threads=COPY_THREADS, loads=1, stages=PLAIN_LOADS)
 
 
 def copy(
@@ -51,27 +50,37 @@ def copy(
     names: tuple[str, str],
     threads: int,
     loads: int,
+    stages: int = 1,
+    instructions: float = 0.0,
 ) -> Launch:
-    """`items` CTAs that each read and write so many bytes, from and to tensors of these names."""
-    step_bytes = threads * LANE_BYTES
+    """`items` CTAs that each read and write so many bytes, from and to tensors of these names.
+
+    `instructions` are those of a CTA's warps beside the copy.
+    """
     read, written = (float(items * size) for size in sizes)
+    steps = ceil_div(int(sizes[0]), threads * LANE_BYTES)
     return Launch(
         name=name,
         threads=threads,
         registers=REGISTERS,
         smem_bytes=0,
-        step=Step(
-            tracks=((Part("move", {Pipe.FP32: float(threads)}),),),
-            load_bytes=float(step_bytes),
-            loads=loads,
-            syncs=0,
-        ),
-        work=flat_work(
-            items,
-            steps=ceil_div(int(sizes[0]), step_bytes),
-            loop_bytes=sizes[0],
-            store_bytes=sizes[1],
-        ),
+        step=_step(threads, loads, stages, instructions / steps if instructions else 0.0),
+        work=flat_work(items, steps=steps, loop_bytes=sizes[0], store_bytes=sizes[1]),
         reads=(once(names[0], read),),
         writes=(once(names[1], written),),
+        plain=True,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _step(threads: int, loads: int, stages: int, issued: float) -> Step:
+    amounts = {Pipe.FP32: float(threads)}
+    if issued:
+        amounts[Pipe.ISSUE] = issued
+    return Step(
+        tracks=((Part("move", amounts),),),
+        load_bytes=float(threads * LANE_BYTES),
+        loads=loads,
+        stages=stages,
+        syncs=0,
     )

@@ -17,11 +17,14 @@ from gpusim.schedules.flash3_prepare import (
     prepare_launch,
 )
 from gpusim.schedules.flash3_step import flash3_step
-from gpusim.schedules.flash3_two_level import two_level_parts
+from gpusim.schedules.flash3_two_level import spilled_bytes
 from gpusim.schedules.forward import grid_launch
-from gpusim.schedules.launch import Launch, persistent
+from gpusim.schedules.grid import grid_operands, grid_work
+from gpusim.schedules.launch import Launch
 from gpusim.schedules.step import Pipe
+from gpusim.schedules.tile import Tile
 from gpusim.schedules.tiling import Tiling
+from gpusim.schedules.work import Work, dealt
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div
@@ -68,48 +71,66 @@ def flash3_launches(
     `mha_fwd` in `hopper/flash_api.cpp`.
     """
     plan = flash3_plan(attention, gpu, tiling, build)
-    hopper = bool(gpu.tensor.wgmma_flop_per_clock)
     prepares = plan.varlen and not build.scheduled
-    local = attention.effective_window is not None
-    two_level = build.fork and attention.dtype == "fp8"
-    tile, splits = plan.tile, plan.grid.splits
-    forward = grid_launch(
-        attention, tile, plan.grid, name="flash_fwd_sm90" if hopper else "flash_fwd_sm80"
-    )
-    # Dense calls without a mask deal tiles out in turn; all others draw from a counter.
-    static = hopper and not plan.varlen and not plan.masked and max(splits) == 1
-    if hopper:
-        forward = replace(
-            persistent(forward, gpu.sm.count, static=static),
-            step=flash3_step(
-                tile,
-                dtype=attention.dtype,
-                gathers_pages_of=attention.page_size if plan.gathers else None,
-                after_pv=two_level_parts(tile, gpu) if two_level else (),
-            ),
-            programmatic=prepares and attention.batch <= SEQUENCES_PER_CTA,
-            item_amounts=_edges(forward) if local and not attention.single_query else {},
-            item_clocks=_hopper_item_clocks(attention, gpu, plan, forward.work.num_items),
-        )
+    launches: list[Launch] = []
+    if prepares:
+        sorts = attention.effective_window is None
+        launches.append(prepare_launch(attention.batch, gpu, sorts=sorts))
+    if gpu.tensor.wgmma_flop_per_clock:
+        early = prepares and attention.batch <= SEQUENCES_PER_CTA
+        launches.append(_sm90_launch(attention, gpu, plan, build, programmatic=early))
     else:
         clocks = SM8X_SPLIT_CLOCKS if plan.grid.longest_first else SM8X_CLOCKS
-        forward = replace(forward, item_clocks=clocks)
-    launches = (
-        (prepare_launch(attention.batch, gpu, sorts=not local), forward) if prepares else (forward,)
+        forward = grid_launch(attention, plan.tile, plan.grid, name="flash_fwd_sm80")
+        launches.append(replace(forward, item_clocks=clocks))
+    if plan.most_splits > 1:
+        launches.append(_combine(attention, gpu, plan, build))
+    elif build.scheduled:
+        launches.append(counter_reset())
+    return tuple(launches)
+
+
+def _sm90_launch(
+    attention: Attention, gpu: Gpu, plan: Flash3Plan, build: Flash3Build, *, programmatic: bool
+) -> Launch:
+    """The persistent kernel on Hopper.
+
+    Dense calls without a mask deal tiles out in turn; all others draw from a counter.
+    """
+    tile, splits = plan.tile, max(plan.grid.splits)
+    work = grid_work(attention, tile, plan.grid)
+    reads, writes = grid_operands(attention, work, plan.grid)
+    workers = min(work.num_items, gpu.sm.count)
+    static = not plan.varlen and not plan.masked and splits == 1
+    windowed = attention.effective_window is not None and not attention.single_query
+    two_level = build.fork and attention.dtype == "fp8"
+    return Launch(
+        name="flash_fwd_sm90",
+        **tile.resources,
+        step=flash3_step(
+            tile,
+            dtype=attention.dtype,
+            gathers_pages_of=attention.page_size if plan.gathers else None,
+            spilled_bytes=spilled_bytes(tile, gpu) if two_level else None,
+        ),
+        work=dealt(work, workers) if static else work,
+        reads=reads,
+        writes=writes,
+        tile=tile.choice | {"num_splits": splits},
+        workers=workers,
+        programmatic=programmatic,
+        item_amounts=_edges(tile, work) if windowed else {},
+        item_clocks=_hopper_item_clocks(attention, gpu, plan, work.num_items),
     )
-    if plan.most_splits == 1:
-        return (*launches, counter_reset()) if build.scheduled else launches
-    return (*launches, _combine(attention, gpu, plan, build))
 
 
-def _edges(forward: Launch) -> dict[Pipe, float]:
+def _edges(tile: Tile, work: Work) -> dict[Pipe, float]:
     """What an item's tiles at the two edges of a sliding window need more, for their masks.
 
     Each edge lies in two tiles, and in all of them if an item has no more than four.
     """
-    steps = forward.work.total(forward.work.tiles.steps) / forward.work.num_items
-    scores = forward.tile["block_m"] * forward.tile["block_n"]
-    return {Pipe.FP32: MASK_OPS * scores * min(steps, 4.0)}
+    steps = work.total_steps / work.num_items
+    return {Pipe.FP32: MASK_OPS * tile.block_m * tile.block_n * min(steps, 4.0)}
 
 
 def _combine(attention: Attention, gpu: Gpu, plan: Flash3Plan, build: Flash3Build) -> Launch:
@@ -127,8 +148,8 @@ def _combine(attention: Attention, gpu: Gpu, plan: Flash3Plan, build: Flash3Buil
     clocks = gpu.l2.latency_clocks
     if build.fork:
         clocks = WALK_CLOCKS * (1 + ceil_div(attention.batch, 32)) / 2
-    combine = combine_launch(attention, kernel, splits, idle=idle)
-    return replace(combine, item_clocks=clocks, plain=max(splits) == 1)
+    plain = max(splits) == 1
+    return combine_launch(attention, kernel, splits, idle=idle, plain=plain, item_clocks=clocks)
 
 
 def _hopper_item_clocks(attention: Attention, gpu: Gpu, plan: Flash3Plan, items: int) -> float:

@@ -82,14 +82,15 @@ def flash3_plan(
     varlen = attention.page_size is not None or not prompts
     local = attention.effective_window is not None
     masked = local or (attention.causal and not attention.single_query)
-    split_tile, _ = _tile(attention, gpu, tiling, build, masked=masked, varlen_split=varlen)
-    cap = 1 if not varlen else _split_cap(attention, gpu, split_tile, build, masked=masked)
-    cap = tiling.num_splits or cap
+    case = _case(attention, build, masked=masked)
+    tile, gathers = _tile(attention, gpu, tiling, case, varlen_split=varlen)
+    cap = tiling.num_splits or 1
+    if varlen and not tiling.num_splits:
+        cap = _split_cap(attention, gpu, tile, build, masked=masked)
     if cap > MAX_SPLITS:
         raise SpecError(f"num_splits: expected at most {MAX_SPLITS}, found {cap}")
-    tile, gathers = _tile(
-        attention, gpu, tiling, build, masked=masked, varlen_split=varlen and cap > 1
-    )
+    if varlen and cap == 1:
+        tile, gathers = _tile(attention, gpu, tiling, case, varlen_split=False)
     packed = attention.group_size if _packs(attention, gpu, tile, varlen or cap > 1) else 1
     longest_first = _persistent(
         gpu, varlen=varlen, split=cap > 1, causal=masked and not local
@@ -118,37 +119,35 @@ def _persistent(gpu: Gpu, *, varlen: bool, split: bool, causal: bool) -> bool:
     return split if varlen else causal
 
 
-def _tile(
-    attention: Attention,
-    gpu: Gpu,
-    tiling: Tiling,
-    build: Flash3Build,
-    *,
-    masked: bool,
-    varlen_split: bool,
-) -> tuple[Tile, bool]:
-    """The tile, and whether keys and values are gathered for it."""
-    rows = max(s.q_len for s in attention.sequences) * attention.group_size
-    case = Flash3Case(
-        head_dim=next((d for d in HEAD_DIMS if attention.head_dim <= d), 0),
+def _case(attention: Attention, build: Flash3Build, *, masked: bool) -> Flash3Case:
+    """What the tile tables ask, with pages that TMA fetches."""
+    head_dim = next((d for d in HEAD_DIMS if attention.head_dim <= d), 0)
+    if not head_dim:
+        raise SpecError(
+            f"attention.head_dim: expected at most {HEAD_DIMS[-1]}, found {attention.head_dim}"
+        )
+    return Flash3Case(
+        head_dim=head_dim,
         v_head_dim=_padded_value_dim(attention),
         causal=masked and attention.causal,
         local=attention.effective_window is not None,
         paged_gather=False,
-        rows=rows,
+        rows=max(s.q_len for s in attention.sequences) * attention.group_size,
         fork=build.fork,
     )
-    if not case.head_dim:
-        raise SpecError(
-            f"attention.head_dim: expected at most {HEAD_DIMS[-1]}, found {attention.head_dim}"
-        )
+
+
+def _tile(
+    attention: Attention, gpu: Gpu, tiling: Tiling, case: Flash3Case, *, varlen_split: bool
+) -> tuple[Tile, bool]:
+    """The tile, and whether keys and values are gathered for it."""
     if not gpu.tensor.wgmma_flop_per_clock:
         sm80 = gpu.architecture == "sm_80"
         return sm8x_tile(case, sm80=sm80, varlen_split=varlen_split).overridden(tiling), False
     table = sm90_fp8_tile if attention.dtype == "fp8" else sm90_tile
     tile = table(case)
     page = attention.page_size
-    gathers = page is not None and bool(page % tile.block_n or rows <= tile.block_m)
+    gathers = page is not None and bool(page % tile.block_n or case.rows <= tile.block_m)
     if gathers:
         tile = table(replace(case, paged_gather=True))  # TMA cannot fetch such pages
     return sm90_overridden(tile, tiling), gathers

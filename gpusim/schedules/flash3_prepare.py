@@ -17,6 +17,8 @@ COMPARE_CLOCKS = 72
 #: Shared memory that the comparisons of a warp's 32 threads occupy: keys lie 16 B apart.
 COMPARE_BYTES = 16
 
+_STEP = Step(tracks=((Part("count", {Pipe.FP32: 1.0}),),), load_bytes=0.0, prefetch=False, syncs=0)
+
 
 def prepare_launch(batch: int, gpu: Gpu, *, sorts: bool) -> Launch:
     """`prepare_varlen_num_blocks`: counts blocks, sets splits, and sorts the sequences by length.
@@ -56,12 +58,7 @@ def _small(name: str, ctas: int, *, threads: int, clocks: float, plain: bool) ->
         threads=threads,
         registers=REGISTERS,
         smem_bytes=0,
-        step=Step(
-            tracks=((Part("count", {Pipe.FP32: 1.0}),),),
-            load_bytes=0.0,
-            prefetch=False,
-            syncs=0,
-        ),
+        step=_STEP,
         work=flat_work(ctas, steps=int(plain), loop_bytes=0),
         reads=(),
         writes=(),

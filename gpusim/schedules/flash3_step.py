@@ -1,5 +1,8 @@
 """One KV tile of FlashAttention-3's warp-specialised kernel on Hopper."""
 
+from functools import lru_cache
+
+from gpusim.schedules.flash3_two_level import two_level_parts
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.tile import Tile
 
@@ -14,12 +17,13 @@ TRANSPOSE_OPS = 128 / TRANSPOSED_PER_CLOCK
 GATHER_CLOCKS = 1150
 
 
+@lru_cache(maxsize=1024)
 def flash3_step(
     tile: Tile,
     *,
     dtype: str,
     gathers_pages_of: int | None = None,
-    after_pv: tuple[Part, ...] = (),
+    spilled_bytes: float | None = None,
 ) -> Step:
     """A track per consumer warpgroup of 64 rows; each reads its own copy of K and V.
 
@@ -39,7 +43,7 @@ def flash3_step(
         gathers_pages_of: keys of a cache page, if the producer gathers rows (`paged_kv.h`). In FP8
             it cannot run ahead of the V tile that it transposes; with pages of one key, it waits
             for the page table as well.
-        after_pv: further parts of a track (`two_level_parts`).
+        spilled_bytes: of a track, if PV is added to O outside the tensor cores.
     """
     fp8 = dtype == "fp8"
     e = tile.element_bytes
@@ -55,7 +59,7 @@ def flash3_step(
         Part("pack", {Pipe.CONVERT: scores / 2}),
         Part("scale", {Pipe.FP32: 3 * scores + 64 * dv}),
         Part("pv", pv),
-        *after_pv,
+        *(two_level_parts(tile, spilled_bytes) if spilled_bytes is not None else ()),
     )
     transpose = Part("transpose", {Pipe.FP32: TRANSPOSE_OPS * n * dv}, exposed=True)
     copies = Part("load", {Pipe.SMEM: loaded}, hidden=True)

@@ -1,6 +1,7 @@
 """FlashAttention-3's tile tables (`hopper/tile_size.h` of flash-attention, HEAD of August 2026)."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from gpusim.errors import SpecError
 from gpusim.schedules.tile import Tile
@@ -36,6 +37,7 @@ HEAD_DIMS = (64, 96, 128, 192, 256)
 FORK_FP8_KEYS = ((64, 128), (96, 128), (128, 192), (192, 96), (256, 128))
 
 
+@lru_cache(maxsize=1024)
 def sm90_tile(case: Flash3Case) -> Tile:
     """16-bit tiles on Hopper: one producer warpgroup beside block_m/64 that compute, two KV stages.
 
@@ -60,6 +62,7 @@ def sm90_tile(case: Flash3Case) -> Tile:
     return _sm90(case, 128, 64 if case.local else 80)
 
 
+@lru_cache(maxsize=1024)
 def sm90_fp8_tile(case: Flash3Case) -> Tile:
     """e4m3 tiles on Hopper; V is staged a second time, transposed.
 
@@ -111,6 +114,8 @@ def sm90_overridden(tile: Tile, tiling: Tiling) -> Tile:
     Raises:
         SpecError: if the rows make no one to three warpgroups, or warps are asked for beside them.
     """
+    if not tiling.known:
+        return tile
     groups, rest = divmod(tiling.block_m or tile.block_m, 64)
     if rest or groups not in SM90_REGISTERS:
         raise SpecError(f"block_m: expected 64, 128 or 192, found {tiling.block_m}")
@@ -123,6 +128,7 @@ def sm90_overridden(tile: Tile, tiling: Tiling) -> Tile:
     return shaped.overridden(tiling)
 
 
+@lru_cache(maxsize=1024)
 def sm8x_tile(case: Flash3Case, *, sm80: bool, varlen_split: bool) -> Tile:
     """The same repository's tiles for Ampere and Ada: 128 query rows always.
 

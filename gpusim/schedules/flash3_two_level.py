@@ -10,10 +10,10 @@ ACCUMULATOR_REGISTERS = {1: 231, 2: 216, 3: 128}
 THREADS, REGISTER_BYTES = 128, 4
 
 
-def two_level_parts(tile: Tile, gpu: Gpu) -> tuple[Part, ...]:
-    """Parts that follow PV in a track of 64 rows: O is set aside before PV and added after it.
+def spilled_bytes(tile: Tile, gpu: Gpu) -> float:
+    """Bytes at the rate of shared memory that a track of 64 rows moves for registers it lacks.
 
-    Each wants an instruction an element. S, P and O twice are alive at once, per thread of 128
+    S, P and O twice are alive at once, per thread of 128
 
         alive = (64·block_n·(1 + 1/4) + 2·64·dv) / 128
 
@@ -26,7 +26,14 @@ def two_level_parts(tile: Tile, gpu: Gpu) -> tuple[Part, ...]:
     spilled = max(0, alive - ACCUMULATOR_REGISTERS[groups]) * THREADS * REGISTER_BYTES
     left = gpu.sm.smem_bytes - tile.smem_bytes
     slower = gpu.pipes.smem_bytes_per_clock / gpu.l2.port_bytes_per_clock_per_sm
-    traffic = 2.0 * spilled * (slower if groups * spilled > left else 1.0)
-    add = Part("add", {Pipe.FP32: 2.0 * 64 * dv}, exposed=True)
-    spill = Part("spill", {Pipe.SMEM: traffic}, exposed=True)
+    return 2.0 * spilled * (slower if groups * spilled > left else 1.0)
+
+
+def two_level_parts(tile: Tile, spilled: float) -> tuple[Part, ...]:
+    """Parts that follow PV in a track: O is set aside before PV and added after it.
+
+    Each wants an instruction an element. `spilled` are bytes, see `spilled_bytes`.
+    """
+    add = Part("add", {Pipe.FP32: 2.0 * 64 * tile.value_dim}, exposed=True)
+    spill = Part("spill", {Pipe.SMEM: spilled}, exposed=True)
     return (add, spill) if spilled else (add,)

@@ -7,12 +7,13 @@ of a tile, and merge their results in shared memory at the end.
 """
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
 from gpusim.schedules.flashinfer_merge import merge_launch
 from gpusim.schedules.flashinfer_plan import Plan, prefill_plan
-from gpusim.schedules.forward import tile_launch
+from gpusim.schedules.forward import flash2_step
 from gpusim.schedules.grid import LSE_BYTES, ragged
 from gpusim.schedules.launch import Launch, Operand, once
 from gpusim.schedules.mask import Lengths, first_key, kv_bytes, last_key, q_bytes
@@ -55,12 +56,15 @@ def flashinfer_attention(
     tile = flashinfer_tile(attention, gpu, plan.rows)
     work = planned_work(attention, plan, block_n=tile.block_n)
     reads, writes = planned_operands(attention, work, plan)
-    launch = tile_launch(attention, tile, work, reads, writes, name=name)
-    launch = replace(
-        _padded(launch, gpu, plan),
+    launch = Launch(
+        name=name,
+        **tile.resources,
+        step=_step(flash2_step(attention, tile), tile),
+        work=_padded(work, slots_of(gpu, **tile.resources), plan),
+        reads=reads,
+        writes=writes,
         tile=tile.choice | {"num_splits": max(plan.parts)},
         item_amounts=_warp_merge(tile),
-        step=_step(launch.step, tile),
     )
     return (launch,) if plan.chunk is None else (launch, merge_launch(attention, gpu, plan))
 
@@ -99,6 +103,7 @@ def flashinfer_tile(attention: Attention, gpu: Gpu, rows: int) -> Tile:
     )
 
 
+@lru_cache(maxsize=1024)
 def _step(step: Step, tile: Tile) -> Step:
     """The step of FlashAttention-2, with row sums on tensor cores.
 
@@ -132,7 +137,8 @@ def planned_work(attention: Attention, plan: Plan, *, block_n: int) -> Work:
     lengths = Lengths(np.array([s.q_len for s in entries]), np.array([s.kv_len for s in entries]))
     tiles = -(-lengths.q_len * group // plan.rows)
     parts = np.array(plan.parts)
-    entry, index = ragged(np.arange(len(entries)), tiles * parts)
+    sizes = tiles * parts
+    entry, index = ragged(np.arange(len(entries)), sizes)
     own = Lengths(lengths.q_len[entry], lengths.kv_len[entry])
     block, part = index // parts[entry], index % parts[entry]
     first = block * plan.rows
@@ -149,13 +155,11 @@ def planned_work(attention: Attention, plan: Plan, *, block_n: int) -> Work:
             kv_start=kv_start,
             kv_stop=kv_stop,
             loop_bytes=((kv_stop - kv_start) * attention.kv_row_bytes).astype(np.float64),
-            load_bytes=(q_rows * attention.head_dim * attention.element_bytes).astype(np.float64),
-            store_bytes=(q_rows * (attention.value_dim * width + LSE_BYTES * split)).astype(
-                np.float64
-            ),
+            load_bytes=q_rows * float(attention.head_dim * attention.element_bytes),
+            store_bytes=q_rows * float(attention.value_dim * width + LSE_BYTES * split),
         ),
-        group_first=np.cumsum(tiles * parts) - tiles * parts,
-        group_rows=tiles * parts,
+        group_first=sizes.cumsum() - sizes,
+        group_rows=sizes,
         copies=np.array([s.count for s in entries]),
         heads=attention.kv_heads,
         packed=group,
@@ -171,7 +175,8 @@ def _keys(
     if chunk is None:
         return start, np.maximum(start, stop)
     low = np.minimum(start + part * chunk, own.kv_len)
-    return low, np.clip(stop, low, np.minimum(low + chunk, own.kv_len))
+    high = np.minimum(low + chunk, own.kv_len)
+    return low, np.minimum(np.maximum(stop, low), high)
 
 
 def planned_operands(
@@ -192,28 +197,22 @@ def planned_operands(
     return reads, (stored,)
 
 
-def _padded(launch: Launch, gpu: Gpu, plan: Plan) -> Launch:
-    """The launch with the idle CTAs of a captured graph, where they change which SM has how many.
+def _padded(work: Work, slots: int, plan: Plan) -> Work:
+    """The work with the idle CTAs of a captured graph, where they change which SM has how many.
 
     They end at once. Only in a launch of a single wave does their place matter: two CTAs with work
     of different heads may then share an SM while others stay idle.
     """
-    work = launch.work
     idle = plan.items - int((work.group_rows * work.copies).sum())
-    slots = slots_of(
-        gpu, threads=launch.threads, registers=launch.registers, smem_bytes=launch.smem_bytes
-    )
     if idle <= 0 or plan.items * work.heads > slots:
-        return launch
-    rows = len(work.tiles)
+        return work
     tiles = Tiles(
         **{name: np.append(getattr(work.tiles, name), 0) for name in Tiles.__dataclass_fields__}
     )
-    padded = replace(
+    return replace(
         work,
         tiles=tiles,
-        group_first=np.append(work.group_first, rows),
+        group_first=np.append(work.group_first, len(work.tiles)),
         group_rows=np.append(work.group_rows, 1),
         copies=np.append(work.copies, idle),
     )
-    return replace(launch, work=padded)

@@ -1,5 +1,6 @@
 """FlashInfer's decode on CUDA cores (`decode.cuh`), which SGLang runs for groups below four."""
 
+from functools import lru_cache
 from math import log2
 
 from gpusim.schedules.flashinfer import BANK_CONFLICTS, planned_operands, planned_work
@@ -40,7 +41,7 @@ def flashinfer_cuda_core_decode(attention: Attention, gpu: Gpu) -> tuple[Launch,
         threads=threads,
         registers=REGISTERS,
         smem_bytes=smem,
-        step=_step(attention, keys=keys, lanes=lanes),
+        step=_step((d, attention.value_dim, width), group, keys=keys, lanes=lanes),
         work=work,
         reads=reads,
         writes=writes,
@@ -50,10 +51,11 @@ def flashinfer_cuda_core_decode(attention: Attention, gpu: Gpu) -> tuple[Launch,
     return (launch,) if plan.chunk is None else (launch, merge_launch(attention, gpu, plan))
 
 
-def _step(attention: Attention, *, keys: int, lanes: int) -> Step:
+@lru_cache(maxsize=1024)
+def _step(shape: tuple[int, int, int], group: int, *, keys: int, lanes: int) -> Step:
     """Each head multiplies, adds and converts every element: two results an element of K and V."""
-    scores = float(keys * attention.group_size)
-    d, dv, width = attention.head_dim, attention.value_dim, BYTES[attention.cache_dtype]
+    scores = float(keys * group)
+    d, dv, width = shape  # elements of a key and a value, bytes of an element
     return Step(
         tracks=(
             (

@@ -1,15 +1,16 @@
 """FlashInfer's merge of partial results (`cascade.cuh`)."""
 
-from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
 from gpusim.schedules.flashinfer_plan import Plan
-from gpusim.schedules.launch import Launch, once, persistent
+from gpusim.schedules.launch import Launch, once
 from gpusim.schedules.occupancy import slots_of
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.work import flat_work
 from gpusim.spec.attention import Attention
+from gpusim.spec.compiled import Resources
 from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div
 
@@ -47,25 +48,31 @@ def merge_launch(attention: Attention, gpu: Gpu, plan: Plan) -> Launch:
     warps = THREADS // 32
     merging = ROW_INSTRUCTIONS + MERGE_INSTRUCTIONS * lines
     each = merging if parts.max() > 1 else COPY_INSTRUCTIONS
-    launch = Launch(
+    resources = Resources(
+        threads=THREADS, registers=REGISTERS, smem_bytes=STAGES * lines * dim * 2 + 4 * THREADS
+    )
+    return Launch(
         name="merge",
-        threads=THREADS,
-        registers=REGISTERS,
-        smem_bytes=STAGES * lines * dim * 2 + 4 * THREADS,
-        step=Step(
-            tracks=((Part("merge", {Pipe.ISSUE: float(warps * MERGE_INSTRUCTIONS)}),),),
-            load_bytes=lines * row_bytes,
-            stages=STAGES,
-            syncs=0.5,
-        ),
+        **resources,
+        step=_step(lines, dim),
         work=work,
         reads=(once("partial", work.total(work.tiles.loop_bytes)),),
         writes=(once("o", work.total(work.tiles.store_bytes)),),
+        tile={"num_splits": int(parts.max())},
+        workers=min(work.num_items, slots_of(gpu, **resources)),
         plain=True,
         item_clocks=ROW_CLOCKS,
         item_amounts={Pipe.ISSUE: float(warps * each)},
     )
-    slots = slots_of(
-        gpu, threads=launch.threads, registers=launch.registers, smem_bytes=launch.smem_bytes
+
+
+@lru_cache(maxsize=1024)
+def _step(lines: int, dim: int) -> Step:
+    """A round: a partial result for each line."""
+    instructions = float(THREADS // 32 * MERGE_INSTRUCTIONS)
+    return Step(
+        tracks=((Part("merge", {Pipe.ISSUE: instructions}),),),
+        load_bytes=lines * (2.0 * dim + 4),
+        stages=STAGES,
+        syncs=0.5,
     )
-    return replace(persistent(launch, slots, static=False), tile={"num_splits": int(parts.max())})

@@ -1,10 +1,10 @@
 """Forward launches of a tile: FlashAttention-2's, and what other kernels share with it."""
 
-from dataclasses import replace
+from collections.abc import Mapping
 
 from gpusim.schedules.grid import Grid, grid_operands, grid_work
 from gpusim.schedules.launch import Launch, Operand
-from gpusim.schedules.step import attention_step
+from gpusim.schedules.step import Step, attention_step
 from gpusim.schedules.tile import Tile
 from gpusim.schedules.work import Work
 from gpusim.spec.attention import BYTES, Attention
@@ -37,12 +37,14 @@ def forward_launch(
     return grid_launch(attention, tile, grid, name=name)
 
 
-def grid_launch(attention: Attention, tile: Tile, grid: Grid, *, name: str) -> Launch:
-    """A CTA per tile of any grid, with the step of FlashAttention-2."""
+def grid_launch(
+    attention: Attention, tile: Tile, grid: Grid, *, name: str, step: Step | None = None
+) -> Launch:
+    """A CTA per tile of any grid, with the step of FlashAttention-2 unless one is given."""
     work = grid_work(attention, tile, grid)
     reads, writes = grid_operands(attention, work, grid)
-    launch = tile_launch(attention, tile, work, reads, writes, name=name)
-    return replace(launch, tile=tile.choice | {"num_splits": max(grid.splits)})
+    choice = tile.choice | {"num_splits": max(grid.splits)}
+    return tile_launch(attention, tile, work, reads, writes, name=name, step=step, choice=choice)
 
 
 def tile_launch(
@@ -53,20 +55,22 @@ def tile_launch(
     writes: tuple[Operand, ...],
     *,
     name: str,
+    step: Step | None = None,
+    choice: Mapping[str, int] | None = None,
 ) -> Launch:
-    """Work with the resources of a tile and the step of FlashAttention-2."""
+    """Work with the resources of a tile, and its step and choice unless others are given."""
     return Launch(
         name=name,
-        threads=tile.threads,
-        registers=tile.registers_per_thread,
-        smem_bytes=tile.smem_bytes,
-        step=attention_step(
-            tile,
-            matrix_dtype=attention.dtype,
-            kv_element_bytes=BYTES[attention.cache_dtype],
-        ),
+        **tile.resources,
+        step=step or flash2_step(attention, tile),
         work=work,
         reads=reads,
         writes=writes,
-        tile=tile.choice,
+        tile=choice or tile.choice,
     )
+
+
+def flash2_step(attention: Attention, tile: Tile) -> Step:
+    """The step of FlashAttention-2 for the problem's types."""
+    kv_bytes = BYTES[attention.cache_dtype]
+    return attention_step(tile, matrix_dtype=attention.dtype, kv_element_bytes=kv_bytes)

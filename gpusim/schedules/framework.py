@@ -1,10 +1,10 @@
 """Kernels that serving frameworks launch around attention: the KV-cache write, and copies."""
 
 from dataclasses import replace
+from typing import Any
 
 from gpusim.schedules.elementwise import COPY_THREADS, LANE_BYTES, copy, plain_copy
 from gpusim.schedules.launch import Launch
-from gpusim.schedules.step import Pipe
 from gpusim.spec.attention import BYTES, Attention
 from gpusim.units import ceil_div
 
@@ -29,14 +29,24 @@ def vllm_cache_write(attention: Attention) -> Launch:
     row, so that few KV heads leave the memory system idle. Keys and values arrive in 16 bit, also
     where the queries are quantised. Source: vLLM `csrc/cache_kernels.cu`.
     """
-    threads = min(attention.kv_heads * attention.head_dim, 512)
-    return _cache_write(attention, tokens_per_cta=1, threads=threads, loads=3, new_bytes=NEW_BYTES)
+    return _vllm_cache_write(attention, warp_instructions=0)
 
 
 def vllm_0_14_cache_write(attention: Attention) -> Launch:
     """The same before it moved 16 bytes at once: elements one by one, with 64-bit divisions."""
-    write = vllm_cache_write(attention)
-    return _issuing(write, ADDRESS_INSTRUCTIONS * ceil_div(write.threads, WARP))
+    return _vllm_cache_write(attention, warp_instructions=ADDRESS_INSTRUCTIONS)
+
+
+def _vllm_cache_write(attention: Attention, *, warp_instructions: int) -> Launch:
+    threads = min(attention.kv_heads * attention.head_dim, 512)
+    return _cache_write(
+        attention,
+        tokens_per_cta=1,
+        new_bytes=NEW_BYTES,
+        threads=threads,
+        loads=3,
+        instructions=warp_instructions * ceil_div(threads, WARP),
+    )
 
 
 def sglang_cache_write(attention: Attention) -> Launch:
@@ -47,10 +57,14 @@ def sglang_cache_write(attention: Attention) -> Launch:
     new_bytes = attention.element_bytes
     if attention.head_dim != attention.value_dim:
         return _indexed_write(attention, new_bytes)
-    write = _cache_write(
-        attention, tokens_per_cta=4, threads=COPY_THREADS, loads=1, new_bytes=new_bytes
+    return _cache_write(
+        attention,
+        tokens_per_cta=4,
+        new_bytes=new_bytes,
+        threads=COPY_THREADS,
+        loads=1,
+        stages=UNROLLED,
     )
-    return replace(write, step=replace(write.step, stages=UNROLLED))
 
 
 def _indexed_write(attention: Attention, new_bytes: int) -> Launch:
@@ -60,18 +74,18 @@ def _indexed_write(attention: Attention, new_bytes: int) -> Launch:
     """
     elements = attention.kv_heads * (attention.head_dim + attention.value_dim) * _tokens(attention)
     size = min(elements, INDEXED_ELEMENTS)
-    copy = _kv_copy(
+    return _kv_copy(
         attention,
         ceil_div(elements, size),
         (size * new_bytes, size * BYTES[attention.cache_dtype]),
         threads=COPY_THREADS,
         loads=2,
+        instructions=INDEX_INSTRUCTIONS * size / WARP,
     )
-    return _issuing(copy, INDEX_INSTRUCTIONS * size / WARP)
 
 
 def _cache_write(
-    attention: Attention, *, tokens_per_cta: int, threads: int, loads: int, new_bytes: int
+    attention: Attention, *, tokens_per_cta: int, new_bytes: int, **copying: Any
 ) -> Launch:
     """New keys and values arrive in so many bytes an element and leave in the cache's type.
 
@@ -83,26 +97,15 @@ def _cache_write(
         attention,
         ceil_div(_tokens(attention), tokens_per_cta),
         (elements * new_bytes, elements * BYTES[attention.cache_dtype]),
-        threads=threads,
-        loads=loads,
+        **copying,
     )
 
 
-def _kv_copy(
-    attention: Attention, items: int, sizes: tuple[int, int], *, threads: int, loads: int
-) -> Launch:
+def _kv_copy(attention: Attention, items: int, sizes: tuple[int, int], **copying: Any) -> Launch:
+    """A copy into the cache; `copying` is how, see `copy`."""
     prompts = all(s.q_len == s.kv_len for s in attention.sequences)
     names = ("new_kv", "kv" if prompts else "cache")
-    write = copy("cache_write", items, sizes, names=names, threads=threads, loads=loads)
-    return replace(write, plain=True)
-
-
-def _issuing(launch: Launch, instructions: float) -> Launch:
-    """The launch with so many warp instructions more a CTA."""
-    (move,) = launch.step.tracks[0]
-    issued = instructions / float(launch.work.tiles.steps.max())
-    slower = replace(move, amounts={**move.amounts, Pipe.ISSUE: issued})
-    return replace(launch, step=replace(launch.step, tracks=((slower,),)))
+    return copy("cache_write", items, sizes, names=names, **copying)
 
 
 def sglang_conversions(attention: Attention) -> tuple[Launch, ...]:
@@ -174,16 +177,13 @@ def _small_kernels(name: str, count: int) -> tuple[Launch, ...]:
     """Kernels of one CTA."""
     small = COPY_THREADS * LANE_BYTES
     return tuple(
-        replace(
-            copy(
-                f"{name}_{i}",
-                1,
-                (small, small),
-                names=(f"{name}_in_{i}", f"{name}_out_{i}"),
-                threads=COPY_THREADS,
-                loads=1,
-            ),
-            plain=True,
+        copy(
+            f"{name}_{i}",
+            1,
+            (small, small),
+            names=(f"{name}_in_{i}", f"{name}_out_{i}"),
+            threads=COPY_THREADS,
+            loads=1,
         )
         for i in range(count)
     )

@@ -7,6 +7,7 @@ products whose tiles share one grid.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 
 from gpusim.errors import SpecError
@@ -187,12 +188,7 @@ def _reduce(gemm: Gemm, splits: int, gpu: Gpu) -> Launch:
         threads=REDUCE_THREADS,
         registers=32,
         smem_bytes=0,
-        step=Step(
-            tracks=((Part("add", {Pipe.FP32: float(size)}),),),
-            load_bytes=float(size * PARTIAL_BYTES),
-            stages=splits,
-            syncs=0,
-        ),
+        step=_reduce_step(size, splits),
         work=flat_work(
             items, steps=splits, loop_bytes=partial / items, store_bytes=gemm.c_bytes / items
         ),
@@ -200,4 +196,14 @@ def _reduce(gemm: Gemm, splits: int, gpu: Gpu) -> Launch:
         writes=(once("c", gemm.c_bytes),),
         plain=True,
         lead_us=gpu.launch.shortest_kernel_us,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _reduce_step(size: int, splits: int) -> Step:
+    return Step(
+        tracks=((Part("add", {Pipe.FP32: float(size)}),),),
+        load_bytes=float(size * PARTIAL_BYTES),
+        stages=splits,
+        syncs=0,
     )

@@ -1,7 +1,7 @@
 """Tiles of a matrix product as libraries ship them, and what a CTA of one needs."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.spec.gpu import Gpu
@@ -91,6 +91,7 @@ class GemmTile:
         return {name: getattr(self, name) for name in names}
 
 
+@lru_cache(maxsize=1024)
 def gemm_step(tile: GemmTile, dtype: str, element_bytes: int) -> Step:
     """One K slice of a tile: 2·block_m·block_n·block_k FLOP.
 

@@ -27,6 +27,8 @@ def with_used_splits(kernel: Kernel, attention: Attention, unit: int) -> Kernel:
 def with_idle(work: Work, idle: int) -> Work:
     """The work with so many more CTAs for each output, which find nothing to do and end at once."""
     added = round(IDLE_SHARE * idle)
+    if not added:
+        return work
     ends = np.repeat(np.cumsum(work.group_rows), added)
     columns = {f.name: getattr(work.tiles, f.name) for f in fields(work.tiles)}
     tiles = Tiles(**{name: np.insert(column, ends, 0) for name, column in columns.items()})

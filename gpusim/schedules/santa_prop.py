@@ -16,7 +16,7 @@ from gpusim.schedules.santa_pass2 import cast_scale, fill, pass2
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.tiling import Tiling
 from gpusim.schedules.work import flat_work
-from gpusim.spec.attention import Attention, Sequence
+from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div, round_up
 
@@ -35,12 +35,10 @@ def santa_prop(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch, 
     _check(attention)
     samples = tiling.samples or SAMPLES
     sigma = santa.LOGIT_SIGMA if tiling.logit_sigma is None else tiling.logit_sigma
-    singles = chain.from_iterable([s] * s.count for s in attention.sequences)
-    return tuple(
-        launch
-        for i, sequence in enumerate(singles)
-        for launch in _sequence(attention, gpu, sequence, i, samples, sigma)
+    singles = chain.from_iterable(
+        [_sequence(attention, gpu, s.kv_len, samples, sigma)] * s.count for s in attention.sequences
     )
+    return tuple(_numbered(launch, i) for i, launches in enumerate(singles) for launch in launches)
 
 
 def _check(attention: Attention) -> None:
@@ -56,27 +54,26 @@ def _check(attention: Attention) -> None:
 
 
 def _sequence(
-    attention: Attention, gpu: Gpu, sequence: Sequence, index: int, samples: int, sigma: float
+    attention: Attention, gpu: Gpu, kv_len: int, samples: int, sigma: float
 ) -> tuple[Launch, ...]:
-    """The launches of one sequence; only its own Q, K, V and O are not shared with the others.
+    """The launches of one sequence.
 
     A tile draws S_t = S·W_t / Z rows, so S_t·p_r is S times the weight of row r in all the softmax:
     rows are read as if drawn from all keys at once (S_t is not rounded here), in tiles alike.
     """
-    keys = santa.KeyTiles(sequence.kv_len, santa.tile_keys(sequence.kv_len))
-    distinct = distinct_rows(sequence.kv_len, samples, sigma)
-    launches = (
+    keys = santa.KeyTiles(kv_len, santa.tile_keys(kv_len))
+    distinct = distinct_rows(kv_len, samples, sigma)
+    return (
         pass1(attention, gpu, keys),
         _tile_budgets(attention, gpu, len(keys.start)),
         fill(attention),
         pass2(attention, gpu, keys, distinct=distinct, samples=samples),
         cast_scale(attention, gpu),
     )
-    return tuple(_numbered(launch, index) for launch in launches)
 
 
 def _numbered(launch: Launch, index: int) -> Launch:
-    """The launch with the tensors of sequence `index`; scratch memory is the same for all."""
+    """The launch with the Q, K, V and O of sequence `index`; scratch memory is the same for all."""
 
     def named(operand: Operand) -> Operand:
         own = operand.name in ("q", "k", "v", "o")

@@ -5,15 +5,17 @@ Facts from SGLang `python/sglang/srt/layers/attention/`: `triton_backend.py`,
 """
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
 from gpusim.schedules import shipped_kernels as shipped
 from gpusim.schedules.combine import Combine, combine_launch
-from gpusim.schedules.custom import custom
+from gpusim.schedules.custom import kernel_launch
 from gpusim.schedules.idle_splits import with_idle, with_used_splits
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.shipped_kernels import SGLANG_SPLITS
+from gpusim.schedules.step import Step
 from gpusim.schedules.work import Work
 from gpusim.spec.attention import Attention
 from gpusim.spec.framework_builds import FrameworkBuild, framework_build
@@ -37,10 +39,11 @@ def sglang_prefill(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
     build = _build("sglang_extend", attention, gpu, window=attention.window is not None)
     kernel = _as_built(shipped.sglang_extend(attention, gpu), build)
     if build is None:
-        return custom("extend_attention", attention, gpu, kernel)
+        return (kernel_launch("extend_attention", attention, gpu, kernel),)
     kernel = kernel.model_copy(update={"prunes_window": True})
-    (launch,) = custom("extend_attention", attention, gpu, kernel)
-    return (_timed(launch, build, load_bytes=0.0),)
+    launch = kernel_launch("extend_attention", attention, gpu, kernel)
+    step = _timed(launch.step, build, block_n=kernel.block_n, load_bytes=0.0)
+    return (replace(launch, step=step),)
 
 
 def sglang_decode(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
@@ -58,18 +61,24 @@ def sglang_decode(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
     build = _build(name, attention, gpu, window=False)
     kernel = _as_built(shipped.sglang_decode(attention, gpu), build)
     kernel = with_used_splits(kernel, attention, MIN_BLOCK_KV)
-    forward, *_ = custom("decode_attention", attention, gpu, kernel)
+    forward = kernel_launch("decode_attention", attention, gpu, kernel)
+    work, step = _placed(forward.work, whole, attention), forward.step
     if build is not None:
-        forward = _timed(forward, build, load_bytes=forward.step.load_bytes)
-        forward = replace(
-            forward, step=replace(forward.step, miss_ns=GATHER_MISS_NS.get(gpu.architecture, 0.0))
+        step = _timed(
+            step,
+            build,
+            block_n=kernel.block_n,
+            load_bytes=step.load_bytes,
+            miss_ns=GATHER_MISS_NS.get(gpu.architecture, 0.0),
         )
-    forward = replace(forward, work=_placed(forward.work, whole, attention))
+    work = with_idle(work, SGLANG_SPLITS - kernel.num_splits)
+    forward = replace(forward, work=work, step=step)
     splits = (kernel.num_splits,) * len(attention.sequences)
-    forward = replace(forward, work=with_idle(forward.work, SGLANG_SPLITS - kernel.num_splits))
-    merge = combine_launch(attention, Combine(block_m=1, threads=128), splits, single=True)
+    merge = Combine(block_m=1, threads=128)
     waits = 2 * gpu.l2.latency_clocks  # for the sequence's length and splits, then for a partial
-    return forward, replace(merge, plain=True, item_clocks=waits)
+    return forward, combine_launch(
+        attention, merge, splits, single=True, plain=True, item_clocks=waits
+    )
 
 
 def _gathered(attention: Attention) -> Attention:
@@ -113,20 +122,22 @@ def _as_built(kernel: Kernel, build: FrameworkBuild | None) -> Kernel:
     return kernel.model_copy(update=used)
 
 
-def _timed(launch: Launch, build: FrameworkBuild, *, load_bytes: float) -> Launch:
-    """The launch with a step as the build's instructions take it: nothing is loaded ahead.
+@lru_cache(maxsize=1024)
+def _timed(
+    step: Step, build: FrameworkBuild, *, block_n: int, load_bytes: float, miss_ns: float = 0.0
+) -> Step:
+    """The step as the build's instructions take it: nothing is loaded ahead.
 
     `load_bytes` arrive while a CTA waits; the others while it stores what came before.
     """
-    skipped = build.skip_clocks / launch.tile["block_n"]
-    step = replace(
-        launch.step,
+    return replace(
+        step,
         code=build.code,
         load_bytes=load_bytes + build.local_bytes,
         loads=build.loads,
         prefetch=False,
         stages=1,
         syncs=0,
-        skip_clocks_per_key=skipped,
+        miss_ns=miss_ns,
+        skip_clocks_per_key=build.skip_clocks / block_n,
     )
-    return replace(launch, step=step)

@@ -1,11 +1,14 @@
 """How many parts a kernel cuts the KV range of one output into."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from gpusim.schedules.work import Floats, Ints
 from gpusim.units import ceil_div
 
 
+@lru_cache(maxsize=4096)
 def flash1_num_splits(batch_heads: int, slots: int, num_steps: int) -> int:
     """FlashAttention-1's `num_splits_heuristic_fwd` (`fmha_fwd_launch_template.h`): query splits.
 
@@ -22,6 +25,7 @@ def flash1_num_splits(batch_heads: int, slots: int, num_steps: int) -> int:
     return int(splits[np.argmax(efficiency > 0.95 * efficiency.max())])
 
 
+@lru_cache(maxsize=4096)
 def flash2_num_splits(total_m_blocks: int, slots: int, num_n_blocks: int, limit: int = 128) -> int:
     """FlashAttention-2's `num_splits_heuristic` (`flash_api.cpp`).
 
@@ -39,7 +43,8 @@ def flash2_num_splits(total_m_blocks: int, slots: int, num_n_blocks: int, limit:
         return 1
     splits = np.arange(1, min(limit, slots, num_n_blocks) + 1)
     per_split = -(-num_n_blocks // splits)
-    eligible = np.r_[True, per_split[1:] != per_split[:-1]]
+    eligible = np.ones(len(splits), dtype=bool)
+    eligible[1:] = per_split[1:] != per_split[:-1]
     efficiency = np.where(eligible, _wave_efficiency(total_m_blocks * splits, slots), 0.0)
     return int(splits[np.argmax(efficiency >= 0.85 * efficiency.max())])
 
@@ -49,6 +54,7 @@ def flash2_num_splits(total_m_blocks: int, slots: int, num_n_blocks: int, limit:
 FLASH3_L2_BYTES = 50 * 1024 * 1024
 
 
+@lru_cache(maxsize=4096)
 def flash3_num_splits(
     total_m_blocks: int,
     num_sms: int,

@@ -5,8 +5,9 @@ O = PV, with S and P in 16 bit. No tile is skipped under a mask. The matrix kern
 tile of 128x128x32 (CUTLASS' default for 16-bit operands) on the GPU's fastest instruction path.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
 from gpusim.errors import SpecError
 from gpusim.schedules.launch import Launch, Operand, once
@@ -24,8 +25,13 @@ SCORE_BYTES = 2
 SOFTMAX_ROWS, SOFTMAX_COLUMNS = 16, 1024
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+#: Name of a tensor, its bytes, and consecutive heads that read the same ones.
+_Tensor = tuple[str, float, int]
+#: What a launch reads and writes.
+_Operands = tuple[tuple[Operand, ...], tuple[Operand, ...]]
+
+
+class _Item(NamedTuple):
     """One kind of work item, `copies` times in each head."""
 
     copies: int
@@ -41,25 +47,25 @@ def standard(attention: Attention, gpu: Gpu, tiling: Tiling) -> tuple[Launch, ..
     if attention.dtype == "fp8":
         raise SpecError("attention.dtype: expected fp16 or bf16, found fp8")
     block_m, block_n = tiling.block_m or 128, tiling.block_n or 128
-    scores = sum(s.count * s.q_len * s.kv_len for s in attention.sequences) * attention.q_heads
+    pairs = sum(s.count * s.q_len * s.kv_len for s in attention.sequences) * attention.q_heads
     tokens = sum(s.count * s.kv_len for s in attention.sequences) * attention.kv_heads
     kv = BYTES[attention.cache_dtype]
     group = attention.group_size
-    s_bytes = float(scores * SCORE_BYTES)
-    k = ("k", tokens * attention.head_dim * float(kv))
-    v = ("v", tokens * attention.value_dim * float(kv))
+    s_bytes = float(pairs * SCORE_BYTES)
+    k = ("k", tokens * attention.head_dim * float(kv), group)
+    v = ("v", tokens * attention.value_dim * float(kv), group)
 
-    def gemm(name: str, n: int, items: Iterator[_Item]) -> Launch:
-        return _gemm(name, gpu, attention, tiling, (block_m, n), _work(items, attention.q_heads))
+    def gemm(name: str, n: int, items: Iterable[_Item], *tensors: _Tensor) -> Launch:
+        work = _work(items, attention.q_heads)
+        return _gemm(name, gpu, attention, tiling, (block_m, n), work, _operands(work, tensors))
 
-    qk = gemm("qk_gemm", block_n, _qk_items(attention, block_m, block_n))
     pv_n = min(block_n, round_up(attention.value_dim, 16))
-    pv = gemm("pv_gemm", pv_n, _pv_items(attention, block_m, pv_n))
-    softmax = _softmax(attention)
+    q, o = ("q", q_bytes(attention), 1), ("o", o_bytes(attention), 1)
+    scores, weights = ("scores", s_bytes, 1), ("weights", s_bytes, 1)
     return (
-        _with_operands(qk, (("q", q_bytes(attention)), k), ("scores", s_bytes), group),
-        _with_operands(softmax, (("scores", s_bytes),), ("weights", s_bytes), 1),
-        _with_operands(pv, (("weights", s_bytes), v), ("o", o_bytes(attention)), group),
+        gemm("qk_gemm", block_n, _qk_items(attention, block_m, block_n), q, k, scores),
+        _softmax(attention, scores, weights),
+        gemm("pv_gemm", pv_n, _pv_items(attention, block_m, pv_n), weights, v, o),
     )
 
 
@@ -97,17 +103,34 @@ def _pv_items(attention: Attention, block_m: int, block_n: int) -> Iterator[_Ite
                 )
 
 
-def _work(items: Iterator[_Item], heads: int) -> Work:
-    kinds = list(items)
+def _work(items: Iterable[_Item], heads: int) -> Work:
+    copies, steps, q_rows, kv_rows, loop_bytes, store_bytes = zip(*items, strict=True)
     return flat_work(
-        [i.copies for i in kinds],
-        steps=[i.steps for i in kinds],
-        q_rows=[i.q_rows for i in kinds],
-        kv_rows=[i.kv_rows for i in kinds],
-        loop_bytes=[i.loop_bytes for i in kinds],
-        store_bytes=[i.store_bytes for i in kinds],
+        copies,
+        steps=steps,
+        q_rows=q_rows,
+        kv_rows=kv_rows,
+        loop_bytes=loop_bytes,
+        store_bytes=store_bytes,
         heads=heads,
     )
+
+
+def _operands(work: Work, tensors: tuple[_Tensor, ...]) -> _Operands:
+    """All tensors but the last are read: bytes asked for beyond one pass are shared out by size."""
+    *read, (written, written_bytes, _) = tensors
+    requested = work.total(work.tiles.loop_bytes)
+    unique = sum(size for _, size, _ in read)
+    reads = tuple(
+        Operand(
+            name=name,
+            unique_bytes=size,
+            requested_bytes=requested * size / unique,
+            heads_per_stream=group,
+        )
+        for name, size, group in read
+    )
+    return reads, (once(written, written_bytes),)
 
 
 def _gemm(
@@ -117,96 +140,81 @@ def _gemm(
     tiling: Tiling,
     block: tuple[int, int],
     work: Work,
+    operands: _Operands,
 ) -> Launch:
     m, n = block
     warps, stages = tiling.num_warps or 4, tiling.stages or 3
     path = "wgmma" if gpu.tensor.wgmma_flop_per_clock else "mma_sync"
-    elements = (m + n) * BLOCK_K
-    # mma.sync: warps tile 2 x warps/2, each reads its rows and columns. wgmma: B once a group.
-    read = (m + n * max(1, warps // 4)) if path == "wgmma" else (m * warps // 2 + 2 * n)
-    parts = [
-        Part(
-            "mma",
-            {
-                Pipe.TENSOR: 2.0 * m * n * BLOCK_K,
-                Pipe.SMEM: 2.0 * (read * BLOCK_K + elements),
-            },
-        )
-    ]
-    if BYTES[attention.cache_dtype] == 1:  # an FP8 cache is converted on its way in
-        parts.insert(0, Part("unpack", {Pipe.CONVERT: float(n * BLOCK_K)}))
+    reads, writes = operands
+    converts = BYTES[attention.cache_dtype] == 1
     return Launch(
         name=name,
         threads=32 * warps,
         registers=tiling.registers or min(255, m * n // (32 * warps) + 80),
-        smem_bytes=2 * stages * elements,
-        step=Step(
-            tracks=(tuple(parts),),
-            matrix_path=path,
-            matrix_dtype=attention.dtype,
-            load_bytes=2.0 * elements,
-            stages=stages,
-            syncs=0,
-        ),
+        smem_bytes=2 * stages * (m + n) * BLOCK_K,
+        step=_gemm_step(block, warps, stages, path, attention.dtype, converts=converts),
         work=work,
-        reads=(),
-        writes=(),
+        reads=reads,
+        writes=writes,
     )
 
 
-def _softmax(attention: Attention) -> Launch:
+@lru_cache(maxsize=1024)
+def _gemm_step(
+    block: tuple[int, int], warps: int, stages: int, path: str, dtype: str, *, converts: bool
+) -> Step:
+    """A slice of K. An FP8 cache is converted on its way in."""
+    m, n = block
+    elements = (m + n) * BLOCK_K
+    # mma.sync: warps tile 2 x warps/2, each reads its rows and columns. wgmma: B once a group.
+    read = (m + n * max(1, warps // 4)) if path == "wgmma" else (m * warps // 2 + 2 * n)
+    moved = 2.0 * (read * BLOCK_K + elements)
+    mma = Part("mma", {Pipe.TENSOR: 2.0 * m * n * BLOCK_K, Pipe.SMEM: moved})
+    unpack = Part("unpack", {Pipe.CONVERT: float(n * BLOCK_K)})
+    return Step(
+        tracks=((unpack, mma) if converts else (mma,),),
+        matrix_path=path,
+        matrix_dtype=dtype,
+        load_bytes=2.0 * elements,
+        stages=stages,
+        syncs=0,
+    )
+
+
+_COLUMNS = float(SOFTMAX_COLUMNS)
+_SOFTMAX_STEP = Step(
+    tracks=(
+        (
+            Part("exp2", {Pipe.EXP2: _COLUMNS}),
+            Part("pack", {Pipe.CONVERT: _COLUMNS}),
+            Part("scale", {Pipe.FP32: 5 * _COLUMNS}),
+        ),
+    ),
+    load_bytes=_COLUMNS * SCORE_BYTES,
+    stages=2,
+    syncs=0,
+)
+
+
+def _softmax_items(attention: Attention) -> Iterator[_Item]:
+    for s in attention.sequences:
+        for rows, n in _edges(s.count * s.q_len, SOFTMAX_ROWS):
+            size = float(rows * s.kv_len * SCORE_BYTES)
+            steps = rows * ceil_div(s.kv_len, SOFTMAX_COLUMNS)
+            yield _Item(n, steps, rows, s.kv_len, size, size)
+
+
+def _softmax(attention: Attention, *tensors: _Tensor) -> Launch:
     """One pass over the scores: read a row, scale, mask, max, exp2, sum, write 16 bit."""
-
-    def items() -> Iterator[_Item]:
-        for s in attention.sequences:
-            for rows, n in _edges(s.count * s.q_len, SOFTMAX_ROWS):
-                size = float(rows * s.kv_len * SCORE_BYTES)
-                steps = rows * ceil_div(s.kv_len, SOFTMAX_COLUMNS)
-                yield _Item(n, steps, rows, s.kv_len, size, size)
-
-    columns = float(SOFTMAX_COLUMNS)
+    work = _work(_softmax_items(attention), attention.q_heads)
+    reads, writes = _operands(work, tensors)
     return Launch(
         name="softmax",
         threads=128,
         registers=40,
         smem_bytes=1024,
-        step=Step(
-            tracks=(
-                (
-                    Part("exp2", {Pipe.EXP2: columns}),
-                    Part("pack", {Pipe.CONVERT: columns}),
-                    Part("scale", {Pipe.FP32: 5 * columns}),
-                ),
-            ),
-            load_bytes=columns * SCORE_BYTES,
-            stages=2,
-            syncs=0,
-        ),
-        work=_work(items(), attention.q_heads),
-        reads=(),
-        writes=(),
-    )
-
-
-def _with_operands(
-    launch: Launch,
-    reads: tuple[tuple[str, float], ...],
-    write: tuple[str, float],
-    group: int,
-) -> Launch:
-    """Attach the tensors: bytes asked for beyond one pass are shared out by size."""
-    requested = launch.work.total(launch.work.tiles.loop_bytes)
-    unique = sum(size for _, size in reads)
-    return replace(
-        launch,
-        reads=tuple(
-            Operand(
-                name=name,
-                unique_bytes=size,
-                requested_bytes=requested * size / unique,
-                heads_per_stream=group if name in ("k", "v") else 1,
-            )
-            for name, size in reads
-        ),
-        writes=(once(write[0], write[1]),),
+        step=_SOFTMAX_STEP,
+        work=work,
+        reads=reads,
+        writes=writes,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from gpusim.schedules.tile import Tile
 from gpusim.spec.framework_builds import Code
@@ -21,7 +21,7 @@ class Pipe(StrEnum):
     ISSUE = "issue"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """Work that one group of warps does in one go: its pipes run at once, the slowest decides.
 
@@ -35,9 +35,12 @@ class Part:
     hidden: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
     """One step of a CTA's main loop, usually one KV tile.
+
+    Schedules keep the steps that they make, by what they make them of: a step that comes again in
+    another problem is the same object, and what follows from it need not be worked out again.
 
     Attributes:
         tracks: sequences of parts; the parts of a track run one after another, tracks run at once.
@@ -97,12 +100,8 @@ class Step:
         return totals
 
 
-def attention_step(
-    tile: Tile,
-    *,
-    matrix_dtype: str,
-    kv_element_bytes: int = 2,
-) -> Step:
+@lru_cache(maxsize=1024)
+def attention_step(tile: Tile, *, matrix_dtype: str, kv_element_bytes: int = 2) -> Step:
     """One KV tile of a FlashAttention-2 style CTA: QKᵀ, online softmax, PV, in one track.
 
     Warps tile the query rows, 16 or more each, so each of them reads the whole K and V tile from

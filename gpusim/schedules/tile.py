@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from gpusim.errors import SpecError
 from gpusim.schedules.tiling import Tiling
 from gpusim.spec.attention import Attention
+from gpusim.spec.compiled import Resources
 from gpusim.units import round_up
 
 
@@ -68,6 +69,15 @@ class Tile:
         return min(255, round_up(accumulators // self.threads + 80, 8))
 
     @property
+    def resources(self) -> Resources:
+        """What a CTA takes of an SM."""
+        return Resources(
+            threads=self.threads,
+            registers=self.registers_per_thread,
+            smem_bytes=self.smem_bytes,
+        )
+
+    @property
     def choice(self) -> dict[str, int]:
         """The tile as a result shows it."""
         names = ("block_m", "block_n", "num_warps", "stages")
@@ -80,17 +90,19 @@ class Tile:
             SpecError: if a warp would have less than the 16 rows of a matrix instruction, or a
                 thread more accumulators than registers.
         """
-        known = {k: v for k, v in tiling.known().items() if k in self.__dataclass_fields__}
+        known = {k: v for k, v in tiling.known.items() if k in self.__dataclass_fields__}
+        if not known:
+            return self
         tile = replace(self, **known)
         most = tile.block_m // 16 + tile.producer_warps
-        if known and tile.num_warps > most:
+        if tile.num_warps > most:
             raise SpecError(
                 f"num_warps: expected at most {most} (16 rows of block_m a warp),"
                 f" found {tile.num_warps}"
             )
         room = tile.registers or 255
         accumulators = tile.block_m * (tile.block_n + tile.value_dim) // tile.threads
-        if known and accumulators > room:
+        if accumulators > room:
             raise SpecError(
                 f"num_warps: expected enough threads for {accumulators} accumulators of a"
                 f" {tile.block_m}x{tile.block_n} tile in {room} registers, found {tile.threads}"

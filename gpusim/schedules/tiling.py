@@ -1,5 +1,6 @@
 """The choices that a user may take out of a schedule's hands: tiles, warps, stages, splits."""
 
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,9 +36,14 @@ class Tiling(BaseModel):
     )
     registers: Registers | None = Field(default=None, description="registers per thread")
 
+    @cached_property
     def known(self) -> dict[str, Any]:
         """The overrides that were given."""
         return self.model_dump(exclude_none=True)
+
+
+#: No overrides.
+AS_SHIPPED = Tiling()
 
 
 def tiling_for(options: dict[str, Any], allowed: frozenset[str], where: str) -> Tiling:
@@ -52,4 +58,4 @@ def tiling_for(options: dict[str, Any], allowed: frozenset[str], where: str) -> 
         if name not in allowed:
             hint = nearest(name, allowed) or f"; known: {', '.join(sorted(allowed))}"
             raise SpecError(f"{where}.{plain(name)}: expected an option of the schedule{hint}")
-    return validate(Tiling, options, where, join=".")
+    return validate(Tiling, options, where, join=".") if options else AS_SHIPPED

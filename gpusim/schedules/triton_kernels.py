@@ -6,12 +6,13 @@ instructions on Hopper, all others `mma.sync`.
 """
 
 from dataclasses import replace
+from functools import lru_cache
 
 from gpusim.errors import SpecError
 from gpusim.schedules.combine import combine_launch, flash2_combine
 from gpusim.schedules.flash1 import pass_launch
 from gpusim.schedules.flash3_step import flash3_step
-from gpusim.schedules.forward import grid_launch
+from gpusim.schedules.forward import flash2_step, grid_launch
 from gpusim.schedules.grid import Grid
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.lean import lean_launch
@@ -99,23 +100,30 @@ def flash3(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
         raise SpecError(f"expected a GPU with warpgroup instructions, found {gpu.name}")
     if attention.effective_window is not None:
         raise SpecError(f"attention.window: expected none, found {attention.window}")
-    launch = _forward("flash3_fwd", attention, gpu, FLASH3, packed=1, splits=1)
     build = build_of("flash3_fwd", attention, gpu, FLASH3)
-    step = flash3_step(_tile(build, gpu), dtype=attention.dtype)
+    tile = _tile(build, gpu)
+    grid = Grid(packed=1, splits=(1,) * len(attention.sequences))
+    step = _flash3_as_built(flash3_step(tile, dtype=attention.dtype), build)
+    return (grid_launch(attention, tile, grid, name="flash3_fwd", step=step),)
+
+
+@lru_cache(maxsize=1024)
+def _flash3_as_built(step: Step, build: CompiledKernel) -> Step:
     ring = replace(step, ping_pong=False, stages=build.stages)
-    step = ring.with_more(Pipe.EXP2, _row_exps(build))
-    return (replace(launch, step=step),)
+    return ring.with_more(Pipe.EXP2, _row_exps(build))
 
 
 def _forward(
     name: str, attention: Attention, gpu: Gpu, options: Options, *, packed: int, splits: int
 ) -> Launch:
     build = build_of(name, attention, gpu, options)
+    tile = _tile(build, gpu)
     grid = Grid(packed=packed, splits=(splits,) * len(attention.sequences), heads_inner=splits > 1)
-    launch = grid_launch(attention, _tile(build, gpu), grid, name=name)
-    return replace(launch, step=_as_built(launch.step, build))
+    step = _as_built(flash2_step(attention, tile), build)
+    return grid_launch(attention, tile, grid, name=name, step=step)
 
 
+@lru_cache(maxsize=1024)
 def _as_built(step: Step, build: CompiledKernel) -> Step:
     """The step with what these kernels do beside FlashAttention-2's.
 

@@ -4,14 +4,16 @@ Facts from vLLM `v1/attention/ops/triton_unified_attention.py` (2026, 0.24).
 """
 
 from dataclasses import replace
+from functools import lru_cache
 
 from gpusim.schedules import shipped_kernels as shipped
 from gpusim.schedules.combine import Combine, combine_launch
-from gpusim.schedules.custom import custom
+from gpusim.schedules.custom import kernel_launch
 from gpusim.schedules.idle_splits import with_idle, with_used_splits
 from gpusim.schedules.launch import Launch
+from gpusim.schedules.step import Step
 from gpusim.spec.attention import Attention
-from gpusim.spec.framework_builds import framework_build
+from gpusim.spec.framework_builds import Code, framework_build
 from gpusim.spec.gpu import Gpu
 
 #: Query heads of a KV head that fit the 16 rows of the tiles that were built.
@@ -21,7 +23,7 @@ LARGEST_GROUP = 16
 def vllm_prefill(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
     """`kernel_unified_attention` in 2D."""
     kernel = shipped.vllm_unified(attention, gpu)
-    (launch,) = custom("unified_attention_2d", attention, gpu, kernel)
+    launch = kernel_launch("unified_attention_2d", attention, gpu, kernel)
     return (_as_built(launch, "vllm_unified", attention, gpu),)
 
 
@@ -37,13 +39,15 @@ def vllm_decode(attention: Attention, gpu: Gpu) -> tuple[Launch, ...]:
         return vllm_prefill(attention, gpu)
     most = kernel.num_splits
     kernel = with_used_splits(kernel, attention, kernel.block_n)
-    forward, *_ = custom("unified_attention_3d", attention, gpu, kernel)
+    forward = kernel_launch("unified_attention_3d", attention, gpu, kernel)
     forward = _as_built(forward, "vllm_unified_3d", attention, gpu)
     forward = replace(forward, work=with_idle(forward.work, most - kernel.num_splits))
     splits = (kernel.num_splits,) * len(attention.sequences)
     reduce = Combine(block_m=1, threads=128, stages=most)
-    merge = combine_launch(attention, reduce, splits, single=True)
-    return forward, replace(merge, plain=True, item_clocks=2 * gpu.l2.latency_clocks)
+    waits = 2 * gpu.l2.latency_clocks
+    return forward, combine_launch(
+        attention, reduce, splits, single=True, plain=True, item_clocks=waits
+    )
 
 
 def _as_built(launch: Launch, compiled: str, attention: Attention, gpu: Gpu) -> Launch:
@@ -63,5 +67,9 @@ def _as_built(launch: Launch, compiled: str, attention: Attention, gpu: Gpu) -> 
     )
     if build is None or attention.group_size > LARGEST_GROUP:
         return launch
-    code = replace(build.code, busy_clocks=0.0)
-    return replace(launch, step=replace(launch.step, code=code, syncs=0))
+    return replace(launch, step=_coded(launch.step, build.code))
+
+
+@lru_cache(maxsize=1024)
+def _coded(step: Step, code: Code) -> Step:
+    return replace(step, code=replace(code, busy_clocks=0.0), syncs=0)

@@ -134,7 +134,7 @@ def _quantise(row: GemmRow) -> tuple[Launch, ...]:
     """FP8: a kernel that reads activations in 16 bit and writes them in 8, a CTA a token."""
     if row.dtype != "fp8":
         return ()
-    launch = copy(
+    quantise = copy(
         "quantise",
         row.m,
         (2 * row.k, row.k),
@@ -142,4 +142,4 @@ def _quantise(row: GemmRow) -> tuple[Launch, ...]:
         threads=QUANTISE_THREADS,
         loads=QUANTISE_WALKS[row.framework],
     )
-    return (replace(launch, plain=True),)
+    return (quantise,)
