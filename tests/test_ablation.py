@@ -186,7 +186,7 @@ def test_without_waves_items_are_equal_and_fill_the_gpu(
 def test_without_waves_workers_stay_as_many_an_sm() -> None:
     launch = persistent(_launch([10], [4]), 4, static=True)
     _, (even,) = ablated(_prompts(64), FOUR_SMS, (launch,), ["waves"])
-    assert (even.workers, even.work.num_items, even.work.owner) == (4, 8, None)
+    assert (even.workers, even.work.num_items, even.work.lists) == (4, 8, None)
     lean = build_launches("lean", _decode(1, 8192), A100, {})
     assert ablated(_decode(1, 8192), A100, lean, ["waves"])[1][0] is lean[0]
 

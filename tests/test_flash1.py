@@ -3,7 +3,6 @@
 from typing import Any
 
 import contracts
-import numpy as np
 import pytest
 
 from gpusim.errors import SpecError
@@ -83,14 +82,10 @@ def test_query_splits_fill_the_waves(heads: int, q_len: int, splits: int) -> Non
 
 def test_ctas_are_numbered_batch_first_then_heads_then_splits_and_own_their_passes() -> None:
     work = _launch(_attention(64, 256, q_heads=3, kv_heads=1, count=2), num_splits=2).work
-    assert work.owner is not None
-    seen: dict[int, list[int]] = {}
-    for item, (row, owner) in enumerate(zip(work.order(), work.owner, strict=True)):
-        head, rest = divmod(item, 2 * 4)
-        batch, split = rest // 4, rest % 4 // 2
-        assert owner == (split * 3 + head) * 2 + batch
-        seen.setdefault(int(owner), []).append(int(work.tiles.kv_start[row]))
-    assert seen == {cta: [0, 128] for cta in range(12)}
+    assert work.lists is not None
+    assert work.lists.kind.tolist() == [0] * 3 * 2 + [1] * 3 * 2  # by splits, of heads, of batch
+    assert work.tiles.q_start[work.order()].tolist() == [0, 0] * 6 + [16, 16] * 6
+    assert work.tiles.kv_start[work.order()].tolist() == [0, 128] * 12
 
 
 def test_split_z_takes_every_sth_block_of_16_rows() -> None:
@@ -117,8 +112,8 @@ def test_ctas_without_rows_are_left_out() -> None:
     attention = Attention(q_heads=2, kv_heads=2, head_dim=64, causal=False, sequences=sequences)
     launch = _launch(attention, num_splits=4)
     assert launch.num_ctas == 2 * (4 + 2)
-    assert launch.work.owner is not None
-    assert np.unique(launch.work.owner).tolist() == list(range(12))
+    assert launch.work.lists is not None
+    assert launch.work.lists.kind.tolist() == [0, 4, 4, 0, 4, 4, 1, 1, 2, 2, 3, 3]
 
 
 def _shipped_bytes(attention: Attention, splits: int) -> float:

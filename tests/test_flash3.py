@@ -174,7 +174,7 @@ def test_splits_follow_the_share_of_each_sequence() -> None:
 def test_prompts_run_longest_tile_first_on_a_worker_per_sm() -> None:
     launch = forward(attention((2, 2048, 2048)), H100)
     assert launch.workers == H100.sm.count
-    assert launch.work.owner is None
+    assert launch.work.lists is None
     steps = launch.work.tiles.steps[launch.work.order()]
     first_section = steps[: launch.work.section * launch.work.group_rows[0]]
     assert np.all(np.diff(first_section) <= 0)
@@ -182,8 +182,8 @@ def test_prompts_run_longest_tile_first_on_a_worker_per_sm() -> None:
 
 def test_unmasked_prompts_are_dealt_out_in_turn_and_differ_by_one_tile() -> None:
     launch = forward(attention((2, 4096, 4096), causal=False), H100)
-    assert launch.work.owner is not None
-    tiles = np.bincount(launch.work.owner)
+    assert launch.work.lists is not None
+    tiles = launch.work.lists.sizes[launch.work.lists.kind]
     assert len(tiles) == H100.sm.count
     assert tiles.max() - tiles.min() <= 1
 

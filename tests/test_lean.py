@@ -45,9 +45,8 @@ def _lean(attention: Attention, gpu: Gpu, **options: object) -> Launch:
 
 def _per_worker(launch: Launch) -> list[int]:
     """Tiles of every worker."""
-    assert launch.work.owner is not None
-    steps = launch.work.tiles.steps[launch.work.order()]
-    return [int(n) for n in np.bincount(launch.work.owner, weights=steps)]
+    assert launch.work.lists is not None
+    return [int(n) for n in launch.work.lists.totals(launch.work.tiles.steps)]
 
 
 def _guests(launch: Launch) -> int:
@@ -126,7 +125,7 @@ def test_every_worker_gets_its_equal_share_and_every_tile_is_dealt_once(
     first, stop = np.zeros_like(plan.output), tiles[plan.output]
     first[plan.part], stop[plan.part] = plan.first, plan.stop
     assert np.array_equal(np.flatnonzero(stop - first < tiles[plan.output]), np.sort(plan.part))
-    share = np.bincount(plan.worker, weights=stop - first)
+    share = np.add.reduceat(stop - first, plan.begin)
     assert len(share) == workers
     assert set(share) <= {-(-total // workers), -(-total // workers) - 1}
     assert np.all(np.diff(share) <= 0)
@@ -147,14 +146,15 @@ def test_hosts_wait_at_the_end_of_their_run_for_the_first_segments_of_the_next_w
     assert np.array_equal(np.delete(plan.output, guests), np.arange(len(tiles)))
     assert plan.peers.sum() == len(guests)
     assert not plan.peers[plan.first > 0].any()
-    share = np.diff(worker_bounds(int(tiles.sum()), int(plan.worker[-1]) + 1))[plan.worker]
+    worker = np.repeat(np.arange(len(plan.begin)), np.diff(plan.begin, append=len(plan)))
+    share = np.diff(worker_bounds(int(tiles.sum()), len(plan.begin)))[worker]
     after = share[plan.part] - (plan.stop - plan.first)  # a guest is its worker's first segment
     assert plan.later == pytest.approx(np.where(plan.first > 0, after / share[plan.part], 0))
     for host, peers in zip(hosts, plan.peers[: len(hosts)], strict=True):
-        assert plan.worker[host] < plan.worker[host + 1]
+        assert worker[host] < worker[host + 1]
         own = guests[plan.output[guests] == plan.output[host]]
-        assert plan.worker[own].tolist() == [plan.worker[host] + 1 + n for n in range(peers)]
-        assert all(plan.worker[guest - 1] < plan.worker[guest] for guest in own)
+        assert worker[own].tolist() == [worker[host] + 1 + n for n in range(peers)]
+        assert all(worker[guest - 1] < worker[guest] for guest in own)
 
 
 lengths = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 9000)), min_size=1, max_size=8)

@@ -85,13 +85,13 @@ def timing(placement: Placement) -> Timings:
     memory_us = np.maximum(hbm_us, l2_us)
     first, units = placement.first[:-1], placement.units
     equal = np.minimum.reduceat(units, first) == np.maximum.reduceat(units, first)
-    equal &= np.array([launch.work.owner is None for launch in placement.launches])
+    equal &= np.array([launch.work.lists is None for launch in placement.launches])
     found = np.empty((len(equal), len(Estimate._fields)))
     chosen = np.flatnonzero(equal)
     found[chosen] = np.stack(equal_waves(placement, chosen, memory_us[chosen]), axis=1)
     for index in np.flatnonzero(~equal).tolist():
         placed = placement.one(index)
-        if placed.launch.work.owner is not None:
+        if placed.launch.work.lists is not None:
             model = workers
         elif placed.launch.work.num_items <= placed.lanes:
             model = one_wave

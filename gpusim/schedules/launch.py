@@ -45,7 +45,7 @@ class Launch:
     """One kernel launch.
 
     A launch starts when the one before it has ended. Idle slots pull the next item of `work` in its
-    order: the hardware's CTA dispatcher, or the workers of a persistent kernel. If `work.owner` is
+    order: the hardware's CTA dispatcher, or the workers of a persistent kernel. If `work.lists` is
     given, each worker does its own items instead.
 
     Attributes:

@@ -13,6 +13,7 @@ from gpusim.schedules.forward import packed_heads, tile_launch
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.lean_operands import lean_operands
 from gpusim.schedules.lean_segments import partial_row_bytes, segment_kinds
+from gpusim.schedules.lists import one_each
 from gpusim.schedules.occupancy import slots_of
 from gpusim.schedules.outputs import list_outputs
 from gpusim.schedules.split_kv import HEAD_DIMS, split_tile
@@ -69,9 +70,8 @@ def lean_launch(
         copies=np.ones(1, dtype=np.int64),
         heads=1,
         packed=packed,
-        owner=plan.worker,
+        lists=one_each(kinds.items, plan.begin),
         peers=kinds.peers,
-        items=kinds.items,
         stream=outputs.stream[plan.output],
     )
     reads, writes = lean_operands(

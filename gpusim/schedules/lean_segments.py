@@ -33,7 +33,7 @@ class SegmentKinds:
     peers: Ints
     later: Floats
     entry: Ints
-    items: NDArray[np.int32]
+    items: Ints
 
 
 def partial_row_bytes(attention: Attention) -> int:
@@ -49,7 +49,7 @@ def segment_kinds(
     own = distinct[plan.part]
     shared = np.bincount(own[plan.first == 0], minlength=len(outputs.repeats))
     some = outputs.repeats > shared
-    items = (np.cumsum(some, dtype=np.int32) - 1)[distinct]
+    items = (np.cumsum(some, dtype=np.int64) - 1)[distinct]
     kept = np.flatnonzero(some)
     items[plan.part] = np.arange(len(kept), len(kept) + len(own))
     none = np.zeros_like(kept)

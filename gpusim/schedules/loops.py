@@ -59,7 +59,7 @@ def grid_rereads(launch: Launch, operand: Operand, slots: int) -> Rereads:
     """
     work, group = launch.work, operand.heads_per_stream
     sequences = float(work.copies.sum())
-    ctas = work.num_items if work.owner is None else launch.num_ctas
+    ctas = work.num_items if work.lists is None else launch.num_ctas
     per_head = ctas / work.heads
     rows = per_head / sequences
     stream = operand.unique_bytes / sequences / max(1, work.heads // group)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpusim.errors import SpecError
 from gpusim.schedules.grid import MAX_ROWS, ragged
@@ -43,7 +42,7 @@ class Outputs:
     planned: Ints
     repeats: Ints
     row: Ints
-    stream: NDArray[np.int32]
+    stream: Ints
 
     def __len__(self) -> int:
         return len(self.row)
@@ -100,5 +99,5 @@ def list_outputs(
         planned=planned,
         repeats=streams[entry],
         row=np.arange(total) + np.repeat(distinct, length),
-        stream=np.repeat(np.arange(len(length), dtype=np.int32), length),
+        stream=np.repeat(np.arange(len(length), dtype=np.int64), length),
     )

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gpusim.schedules.grid import ragged
 from gpusim.schedules.launch import Operand
+from gpusim.schedules.lists import Lists
 from gpusim.schedules.loops import Loop, loop_rereads
 from gpusim.schedules.mask import kv_bytes
 from gpusim.schedules.passes import Passes, PassGrid
@@ -39,32 +39,27 @@ def pass_work(
         group_rows=sizes,
         copies=np.array([s.count for s in attention.sequences]),
         heads=attention.q_heads,
-        owner=_owners(attention, grid, passes, sizes),
+        lists=_lists(attention, grid, passes),
         row_block=grid.rows,
         row_stride=grid.splits,
     )
 
 
-def _owners(attention: Attention, grid: PassGrid, passes: Passes, sizes: Ints) -> Ints:
-    """The CTA of each item: (batch, head, split), the first fastest, those without rows left out.
+def _lists(attention: Attention, grid: PassGrid, passes: Passes) -> Lists:
+    """The passes of each CTA: (batch, head, split), the first fastest, those without rows left out.
 
-    Args:
-        attention: the problem.
-        grid: its layout.
-        passes: of `pass_table`.
-        sizes: passes of each entry of the sequences.
+    All copies and heads of a sequence have alike lists, one for each split.
     """
-    entries, heads = attention.sequences, attention.q_heads
-    entry = np.repeat(np.arange(len(entries)), [s.count for s in entries])
-    splits = np.array([grid.num_splits(s) for s in entries])[entry]
-    taken = np.arange(grid.splits)[:, None] < splits  # (split, sequence)
-    ctas = taken.sum(axis=1)
-    number = heads * (np.cumsum(ctas) - ctas)[:, None] + np.cumsum(taken, axis=1) - 1
-    sequence, place = ragged(np.arange(len(entry)), sizes[entry])
-    split = passes.split[(np.cumsum(sizes) - sizes)[entry][sequence] + place]
-    owner: Ints = np.multiply.outer(np.arange(heads), ctas[split])
-    owner += number[split, sequence]
-    return owner.ravel()
+    entries = attention.sequences
+    copies = np.array([s.count for s in entries])
+    splits = np.array([grid.num_splits(s) for s in entries])
+    first = np.flatnonzero(np.append(True, np.diff(passes.entry * grid.splits + passes.split)))
+    own = np.cumsum(splits) - splits  # of each entry, the list of its first split
+    kinds = []
+    for split in range(grid.splits):
+        some = splits > split
+        kinds.append(np.tile(np.repeat(own[some] + split, copies[some]), attention.q_heads))
+    return Lists(kind=np.concatenate(kinds), rows=np.arange(len(passes.entry)), first=first)
 
 
 def revisited(name: str, unique: float, requested: float, distance: float) -> Operand:

@@ -10,7 +10,7 @@ from gpusim.schedules.work import Ints
 from gpusim.spec.attention import Attention, Sequence
 from gpusim.units import ceil_div
 
-#: Passes of a launch over all its CTAs; each has an owner, so each takes memory.
+#: Passes of a launch over all its CTAs, which the simulator takes one by one.
 MAX_PASSES = 2**23
 
 

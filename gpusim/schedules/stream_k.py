@@ -20,13 +20,12 @@ from gpusim.units import ceil_div
 class Segments:
     """Runs of tiles that one worker does of one output, in order. Most are whole outputs.
 
-    Columns, a row per segment:
-
     Attributes:
-        worker, output: whose it is, and of what.
+        begin: first segment of each worker.
+        output: of each segment, what it belongs to.
 
-    And a row per part, a segment that is not its whole output; first those with an output's first
-    tile, whose workers write the output (hosts), then the others (guests):
+    And columns with a row per part, a segment that is not its whole output; first those with an
+    output's first tile, whose workers write the output (hosts), then the others (guests):
 
     Attributes:
         part: which segment it is.
@@ -35,7 +34,7 @@ class Segments:
         later: of a guest, share of its worker's tiles that come after it. After a host come none.
     """
 
-    worker: Ints
+    begin: Ints
     output: Ints
     part: Ints
     first: Ints
@@ -44,7 +43,7 @@ class Segments:
     later: Floats
 
     def __len__(self) -> int:
-        return len(self.worker)
+        return len(self.output)
 
 
 def lean_workers(tiles: int, outputs: int, longest: int, num_sms: int) -> int:
@@ -87,8 +86,8 @@ def cut(tiles: Ints, workers: int) -> Segments:
     begins the second:
 
     >>> plan = cut(np.array([5, 5]), 3)
-    >>> plan.worker.tolist(), plan.output.tolist()
-    ([0, 1, 1, 2], [0, 0, 1, 1])
+    >>> plan.begin.tolist(), plan.output.tolist()
+    ([0, 1, 3], [0, 0, 1, 1])
     >>> plan.part.tolist(), plan.first.tolist(), plan.stop.tolist(), plan.peers.tolist()
     ([0, 2, 1, 3], [0, 0, 4, 2], [4, 2, 5, 5], [1, 1, 0, 0])
     """
@@ -111,7 +110,7 @@ def cut(tiles: Ints, workers: int) -> Segments:
     peers = np.append(lead[1:], len(late)) - lead
     none = np.zeros_like(lead)
     return Segments(
-        worker=np.repeat(np.arange(workers), segments),
+        begin=begin,
         output=np.arange(total) - np.repeat(guests, segments),
         part=np.concatenate((part[lead] - 1, part)),
         first=np.concatenate((none, first)),

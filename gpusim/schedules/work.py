@@ -6,6 +6,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gpusim.schedules.lists import Lists, in_turn
+
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -54,14 +56,14 @@ class Work:
         section: consecutive heads that take turns row by row.
         sequence_order: groups in the order in which they are worked on; None: as they stand.
         packed: query heads whose rows share a tile (GQA packing); row r is query r // packed.
-        owner: worker of each item in order, if every worker has a list of its own (Stream-K,
-            static persistent kernels); None if idle workers pull the next item.
-        peers: per row, how many of the workers after its own it waits for: their first items'
-            partial results are merged into it at its end.
-        items: row of each item in order, where no loops give it (Stream-K: a single group).
-        stream: with `items`, of each which sequence of the batch (copies count) and head or packed
-            group it belongs to, numbered with heads inside; None: group i is what every copy of the
-            i-th entry of the sequences does in every head.
+        lists: what each worker does, if items belong to workers (Stream-K, static persistent
+            kernels); None if idle workers pull the next item. With lists the order is worker by
+            worker, and the loops only say what belongs to which sequence.
+        peers: with lists, per row, how many of the workers after its own it waits for: their first
+            items' partial results are merged into it at its end.
+        stream: with lists, of each item which sequence of the batch (copies count) and head or
+            packed group it belongs to, numbered with heads inside, if no loops tell it (Stream-K: a
+            single group); None: group i is what every copy of the i-th entry does in every head.
         row_block, row_stride: if given, a tile's query rows are not one range but every
             `row_stride`-th block of `row_block` rows from `q_start` on.
     """
@@ -75,10 +77,9 @@ class Work:
     section: int = 1
     sequence_order: Ints | None = None
     packed: int = 1
-    owner: Ints | None = None
+    lists: Lists | None = None
     peers: Ints | None = None
-    items: NDArray[np.int32] | None = None
-    stream: NDArray[np.int32] | None = None
+    stream: Ints | None = None
     row_block: int = 0
     row_stride: int = 0
 
@@ -98,8 +99,8 @@ class Work:
     @cached_property
     def counts(self) -> Ints:
         """How often each distinct row occurs."""
-        if self.items is not None:
-            return np.bincount(self.items, minlength=len(self.tiles))
+        if self.lists is not None:
+            return self.lists.counts(len(self.tiles))
         return self.copies.repeat(self.group_rows) * self.heads
 
     @property
@@ -112,8 +113,8 @@ class Work:
     @cached_property
     def num_items(self) -> int:
         """Work items in all."""
-        if self.items is not None:
-            return len(self.items)
+        if self.lists is not None:
+            return self.lists.num_items
         return int((self.group_rows * self.copies).sum()) * self.heads
 
     @cached_property
@@ -121,19 +122,19 @@ class Work:
         """Main-loop steps of all items."""
         return self.total(self.tiles.steps)
 
-    def order(self) -> NDArray[np.int32]:
+    def order(self) -> Ints:
         """Row index of every item in dispatch order."""
-        if self.items is not None:
-            return self.items
+        if self.lists is not None:
+            return self.lists.order()
         outer = self.heads // self.section
         repeats = self.copies * (outer if self.heads_inner else 1)
         blocks = [
-            np.tile(np.arange(first, first + rows, dtype=np.int32).repeat(self.section), int(n))
+            np.tile(np.arange(first, first + rows, dtype=np.int64).repeat(self.section), int(n))
             for first, rows, n in zip(
                 *(x[self.groups] for x in (self.group_first, self.group_rows, repeats)), strict=True
             )
         ]
-        once = np.concatenate(blocks) if blocks else np.empty(0, np.int32)
+        once = np.concatenate(blocks) if blocks else np.empty(0, np.int64)
         return once if self.heads_inner else np.tile(once, outer)
 
     def total(self, column: Ints | Floats) -> float:
@@ -184,7 +185,7 @@ def flat_work(
 
 def dealt(work: Work, workers: int) -> Work:
     """The work with a list for each of so many workers: every n-th item."""
-    return replace(work, owner=np.arange(work.num_items) % workers)
+    return replace(work, lists=in_turn(work.order(), workers))
 
 
 def remaining(work: Work, amount: Floats) -> Floats:

@@ -4,6 +4,7 @@ It can be traced. What is not goes through `loop`, which says the same, faster.
 """
 
 from collections.abc import Generator
+from itertools import pairwise
 from typing import Any
 
 import simpy
@@ -40,7 +41,7 @@ class LaunchRun:
         self._batches = list(zip(*batches, strict=True))
         first = work.cta_first.tolist()
         # One iterator for all slots: each takes the next CTA.
-        self._ctas = zip(work.worker.tolist(), first[:-1], first[1:], strict=True)
+        self._ctas = enumerate(pairwise(first))
         self._ramp_us = placed.ramp_us
         # Slots start together and are never empty until their last CTA ends.
         self._sm_end = [0.0] * placed.num_sms
@@ -72,7 +73,7 @@ class LaunchRun:
         env, rows, enter = self.env, self._rows, self.stepping.enter
         latency, peers = self.placed.latency_us, self._peers
         start, ramp = env.now, self._ramp_us
-        for worker, begin, stop in self._ctas:
+        for worker, (begin, stop) in self._ctas:
             for first, row, count in self._batches[begin:stop]:
                 steps, hbm_step, l2_step = rows[row]
                 delay = latency * count + ramp

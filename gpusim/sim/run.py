@@ -70,7 +70,8 @@ def _waits(placed: Placed, work: Dispatch) -> tuple[Ints, Ints]:
     peers = placed.launch.work.peers
     if peers is None:
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    return np.repeat(work.worker, np.diff(work.cta_first)), peers[work.row]
+    batches = np.diff(work.cta_first)
+    return np.repeat(np.arange(len(batches)), batches), peers[work.row]
 
 
 def _rates(placed: Placed) -> Floats:

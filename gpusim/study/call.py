@@ -48,10 +48,10 @@ class Call:
 
     @property
     def table_bytes(self) -> int:
-        """Memory of its work tables: 8 columns of rows, and 3 of items that are listed."""
+        """Memory of its work tables: 8 columns of rows, and 2 of those that workers' lists have."""
         works = [launch.work for launch in self.kept]
-        listed = (len(w.owner) for w in works if w.owner is not None)
-        return 64 * sum(len(work.tiles) for work in works) + 24 * sum(listed)
+        listed = (len(work.lists.rows) for work in works if work.lists)
+        return 64 * sum(len(work.tiles) for work in works) + 16 * sum(listed)
 
     def result(self, result: Result) -> Result:
         """An engine's result, with what only the schedule knows."""
