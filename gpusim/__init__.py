@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gpusim.study.forward_pass import forward_pass
     from gpusim.study.plan import plan
     from gpusim.study.predict import simulate_workload
-    from gpusim.study.simulate import simulate
+    from gpusim.study.simulate import simulate, simulate_many
 
 _HOMES = {
     "SpecError": "gpusim.errors",
@@ -58,6 +58,7 @@ _HOMES = {
     "forward_pass": "gpusim.study.forward_pass",
     "plan": "gpusim.study.plan",
     "simulate": "gpusim.study.simulate",
+    "simulate_many": "gpusim.study.simulate",
     "simulate_workload": "gpusim.study.predict",
 }
 
@@ -83,6 +84,7 @@ __all__ = [
     "occupancy",
     "plan",
     "simulate",
+    "simulate_many",
     "simulate_workload",
 ]
 

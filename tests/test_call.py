@@ -1,11 +1,12 @@
 """Many calls at once in closed form: what each of them gives by itself."""
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from gpusim import Attention, Sequence, load_gpu, simulate
+from gpusim import Attention, Sequence, load_gpu, simulate, simulate_many
 from gpusim.errors import SpecError
 from gpusim.result import Result
 from gpusim.schedules.catalogue import SCHEDULES
@@ -53,6 +54,26 @@ def test_a_column_gives_to_the_last_digit_what_each_call_gives(gpu: Gpu) -> None
     assert len(column) > 150
     for call, found in zip(column, predicted(column), strict=True):
         assert [found] == list(predicted([call])), call.schedule
+
+
+def test_many_calls_are_predicted_in_their_order_as_they_are_asked_for() -> None:
+    taken = []
+
+    def attentions() -> Iterator[Attention]:
+        for sequences in SHAPES:
+            taken.append(sequences)
+            yield _attention(sequences)
+
+    expected = [simulate(_attention(s), A100, "lean", "analytic", l2="warm") for s in SHAPES]
+    assert list(simulate_many(attentions(), A100, "lean", "analytic", l2="warm")) == expected
+    taken.clear()
+    found = simulate_many(attentions(), A100, "flash2", block_n=32)
+    assert next(found) == simulate(_attention(SHAPES[0]), A100, "flash2", block_n=32)
+    assert len(taken) == 1  # each costs the simulator its time
+    with pytest.raises(SpecError, match="expected a schedule, found 'flash'"):
+        next(simulate_many(attentions(), A100, "flash", "analytic"))
+    with pytest.raises(SpecError, match="engine: expected sim or analytic"):
+        simulate_many(attentions(), A100, "flash2", "analytical")
 
 
 def test_calls_of_several_gpus_and_states_keep_their_order() -> None:
