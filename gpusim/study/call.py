@@ -17,7 +17,7 @@ from gpusim.units import MIB
 
 #: Calls that are predicted together, and memory of their work tables, of which as much again is
 #: needed a few times on the way. A call by itself may have more.
-MAX_CALLS, MAX_TABLE_BYTES = 512, 32 * MIB
+MAX_CALLS, MAX_TABLE_BYTES = 256, 32 * MIB
 
 Other = TypeVar("Other")
 

@@ -90,6 +90,17 @@ class BenchGrowth:
     def bench_sms(self, benchmark: BenchmarkFixture, sms: int, engine: str) -> None:
         benchmark(gpusim.simulate, llama(64, 2048, 2048), with_sms(sms), "flash2", engine)
 
+    @pytest.mark.parametrize("shapes", [1, 16, 256, 1024])
+    def bench_shapes(self, benchmark: BenchmarkFixture, shapes: int, engine: str) -> None:
+        """Decode steps as a sweep has them: of the closed form, a column."""
+
+        def predict() -> None:
+            calls = (llama(1 + n % 64, 1, 1024 + 16 * n) for n in range(shapes))
+            for _ in gpusim.simulate_many(calls, GPU, "flash2_split_kv", engine):
+                pass
+
+        benchmark(predict)
+
 
 @pytest.mark.parametrize(
     "arguments", [("--help",), ("simulate", "llama3_8b_decode", "--schedule", "flash2")]
