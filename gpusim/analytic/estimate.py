@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpusim.machine.account import Timings
-from gpusim.machine.place import Placement
+from gpusim.machine.placement import Placement
 from gpusim.schedules.work import Bools, Floats, Number
 
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from gpusim.analytic.estimate import Estimate
 from gpusim.analytic.loops import Loops, drain, equal_loops
-from gpusim.machine.place import Placement
 from gpusim.machine.placed import Placed
+from gpusim.machine.placement import Placement
 from gpusim.machine.saturation import memory_share, stretch
 from gpusim.schedules.work import Floats, Ints, remaining
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from gpusim.launch_result import LaunchResult, Sample, Span
 from gpusim.machine.pipes import CAUSES, pipe_rate
-from gpusim.machine.place import Placement
+from gpusim.machine.placement import Placement
 from gpusim.result import Engine, Result
 from gpusim.schedules.mask import compulsory_bytes, useful_flop
 from gpusim.schedules.step import Pipe

@@ -46,7 +46,8 @@ class StepTimes:
     Attributes:
         alone: for a CTA that has the SM to itself.
         shared, fill: see `StepCost`.
-        causes: what of `alone` goes to each of `CAUSES`, which are the second axis.
+        causes: clocks by each of `CAUSES`, which are the second axis; where instructions are known
+            and the floor decides, they say in which proportion.
     """
 
     alone: Floats

@@ -10,6 +10,7 @@ from gpusim.machine.traffic import Traffic
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.occupancy import Occupancy
 from gpusim.schedules.work import Floats, Ints, Number
+from gpusim.spec.gpu import Gpu
 
 
 class Pace(NamedTuple):
@@ -91,6 +92,16 @@ class Placed:
     def rate(self, residents: int) -> float:
         """Steps per us of each of so many CTAs on one SM."""
         return float(self.pace.rate(residents))
+
+
+def edge_rate(gpu: Gpu, ctas: Ints) -> Floats:
+    """Bytes a clock at which an SM loads queries and stores results: its share of L2, or its port.
+
+    Items start and end together more often than not, so that all SMs with a CTA share L2.
+    """
+    share = gpu.l2.bytes_per_clock / np.minimum(gpu.sm.count, ctas)
+    rate: Floats = np.minimum(gpu.l2.port_bytes_per_clock_per_sm, share)
+    return rate
 
 
 def last_store_bytes(launch: Launch) -> Floats:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpusim.machine.account import Timings
-from gpusim.machine.place import Placement
+from gpusim.machine.placement import Placement
 
 
 @dataclass(frozen=True, slots=True)
