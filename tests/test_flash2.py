@@ -2,7 +2,8 @@
 
 import pytest
 
-from gpusim.machine.pipes import pipe_rate, step_time
+from gpusim.machine.pipes import pipe_rate
+from gpusim.machine.step_time import step_time
 from gpusim.schedules.catalogue import build_launches
 from gpusim.schedules.flash2 import dense_tile
 from gpusim.schedules.launch import Launch

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from gpusim.errors import SpecError
-from gpusim.machine.pipes import step_time
 from gpusim.machine.place import place
+from gpusim.machine.step_time import step_time
 from gpusim.schedules.catalogue import build_launches
 from gpusim.schedules.flash3_plan import flash3_plan
 from gpusim.schedules.flash3_step import flash3_step

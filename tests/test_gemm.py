@@ -11,8 +11,8 @@ from gpusim.analytic.engine import timing
 from gpusim.errors import SpecError
 from gpusim.launch_result import LaunchResult
 from gpusim.machine.dense import dense_profile
-from gpusim.machine.pipes import step_time
 from gpusim.machine.place import place_calls
+from gpusim.machine.step_time import step_time
 from gpusim.schedules.gemm import Gemm, GemmPlan, gemm_launches
 from gpusim.schedules.gemm_tile import GemmTile, epilogue, gemm_step, shipped_tiles
 from gpusim.schedules.step import Pipe

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gpusim.machine.pipes import step_time
 from gpusim.machine.place import place
+from gpusim.machine.step_time import step_time
 from gpusim.schedules.catalogue import build_launches
 from gpusim.schedules.launch import Launch
 from gpusim.spec.attention import Attention, Sequence

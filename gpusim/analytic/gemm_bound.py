@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gpusim.machine.pipes import StepTime
+from gpusim.machine.step_time import StepTime
 from gpusim.schedules.gemm import Gemm, GemmPlan
 from gpusim.schedules.gemm_tile import OUTPUT_BYTES, PARTIAL_BYTES, GemmTile
 from gpusim.schedules.work import Floats, Ints

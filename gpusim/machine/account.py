@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpusim.launch_result import LaunchResult, Sample, Span
-from gpusim.machine.pipes import CAUSES, pipe_rate
+from gpusim.machine.pipes import pipe_rate
 from gpusim.machine.placement import Placement
+from gpusim.machine.step_time import CAUSES
 from gpusim.result import Engine, Result
 from gpusim.schedules.mask import compulsory_bytes, useful_flop
 from gpusim.schedules.step import Pipe

@@ -6,9 +6,10 @@ from itertools import chain, islice
 import numpy as np
 
 from gpusim.errors import SpecError
-from gpusim.machine.pipes import StepCost, StepTimes, pipe_rate, step_cost, step_times
+from gpusim.machine.pipes import pipe_rate
 from gpusim.machine.placed import Placed, edge_rate, last_store_bytes
 from gpusim.machine.placement import Placement
+from gpusim.machine.step_time import StepCost, StepTimes, step_cost, step_times
 from gpusim.machine.traffic import Traffic, count_traffic
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.occupancy import Occupancy, occupancy

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpusim.machine.pipes import StepTime, per_cta
+from gpusim.machine.step_time import StepTime, per_cta
 from gpusim.machine.traffic import Traffic
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.occupancy import Occupancy

@@ -5,8 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-from gpusim.machine.pipes import StepCost, StepTimes, step_at
 from gpusim.machine.placed import Pace, Placed, edge_rate
+from gpusim.machine.step_time import StepCost, StepTimes, step_at
 from gpusim.machine.traffic import Traffic
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.occupancy import Occupancy

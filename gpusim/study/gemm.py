@@ -9,8 +9,9 @@ from gpusim.analytic.gemm_bound import Candidates, candidates
 from gpusim.errors import SpecError
 from gpusim.launch_result import LaunchResult
 from gpusim.machine.dense import dense_profile
-from gpusim.machine.pipes import pipe_rate, step_time, tensor_rate
+from gpusim.machine.pipes import pipe_rate, tensor_rate
 from gpusim.machine.place import place, place_calls
+from gpusim.machine.step_time import step_time
 from gpusim.machine.traffic import miss
 from gpusim.schedules.gemm import Gemm, GemmPlan, gemm_launches
 from gpusim.schedules.gemm_tile import OUTPUT_BYTES, GemmTile, epilogue, gemm_step, shipped_tiles
