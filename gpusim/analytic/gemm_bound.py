@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gpusim.machine.step_time import StepTime
+from gpusim.machine.placed import edge_rate
+from gpusim.machine.saturation import stretches
+from gpusim.machine.step_time import StepTime, per_cta
 from gpusim.schedules.gemm import Gemm, GemmPlan
 from gpusim.schedules.gemm_tile import OUTPUT_BYTES, PARTIAL_BYTES, GemmTile
-from gpusim.schedules.work import Floats, Ints
+from gpusim.schedules.work import Bools, Floats, Ints
 from gpusim.spec.gpu import Gpu
 from gpusim.units import NS_PER_US
 
-Bools = NDArray[np.bool_]
 #: Fewest K slices that a part of a split product has.
 MIN_SPLIT_STEPS = 4
 
@@ -83,21 +83,19 @@ class Candidates:
         """Waves at the pace of the pipes, slowed down by what they ask of L2 and HBM at the least:
         `waves.equal_waves` without what is read again from HBM, and with one stretch for all."""
         rows, columns = (side[:, None] for side in self._grid(gemm))
-        slots, alone, shared = (x[:, None] for x in (self.slots, self.alone, self.shared))
+        slots, alone, shared = self.slots[:, None], self.alone[:, None], self.shared[:, None]
         split = splits > 1
         items = rows * columns * splits * gemm.groups
         asked = gemm.a_bytes * columns / self.cluster_n[:, None]
         asked = asked + gemm.w_bytes * rows / self.cluster_m[:, None]
         stored = gemm.c_bytes * np.where(split, splits * (PARTIAL_BYTES / OUTPUT_BYTES), 1.0)
         sms = gpu.sm.count
-        port = gpu.l2.port_bytes_per_clock_per_sm
-        rate = np.minimum(port, gpu.l2.bytes_per_clock / np.minimum(sms, items))
         slices = -(-gemm.k // self.keys[:, None])
         steps = -(-slices // splits)
-        units = steps + stored / items / rate / alone
+        units = steps + stored / items / edge_rate(gpu, items) / alone
         full, rest = np.divmod(items, slots)
-        pace_full = np.maximum(alone, -(-slots // sms) * shared)
-        pace_rest = np.maximum(alone, -(-rest // sms) * shared)
+        pace_full = per_cta(alone, shared, -(-slots // sms))
+        pace_rest = per_cta(alone, shared, -(-rest // sms))
         loops = units * (full * pace_full + (rest > 0) * pace_rest) / clock
         l2_us = (asked + stored) / (gpu.l2.bytes_per_clock * clock)
         load = np.maximum(l2_us, hbm_bytes / (gpu.hbm.sustained_gb_per_s * 1e3)) / loops
@@ -105,7 +103,7 @@ class Candidates:
         starts = (full + (rest > 0)) * (gpu.cta.latency_ns / NS_PER_US + np.where(split, 0.0, ends))
         reduction = gpu.launch.graph_us + gpu.launch.shortest_kernel_us
         gaps = gpu.launch.graph_us + split * reduction
-        least: Floats = gaps + starts + loops * np.sqrt(np.sqrt(1 + load**4))
+        least: Floats = gaps + starts + loops * stretches(load)
         return least
 
 
