@@ -1,12 +1,16 @@
 """Executors give outcomes in order, take few tasks ahead, and survive workers that are killed."""
 
+import faulthandler
 import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from multiprocessing import connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +33,26 @@ def killed_once(folder: str) -> int:
     if not marker.exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    return os.getpid()
+
+
+def half_said(folder: str) -> int:
+    """A task whose worker says half of its first answer and no more; a second one is killed then.
+
+    The folder has a file for each time that it happened.
+    """
+    times = len(list(Path(folder).iterdir()))
+    send = connection.Connection._send  # type: ignore[attr-defined]
+
+    def half(self: Any, answer: bytes) -> None:
+        send(self, answer[: len(answer) // 2])
+        (Path(folder) / str(times)).touch()
+        if times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(3600)
+
+    if times < 2:
+        connection.Connection._send = half  # type: ignore[attr-defined]
     return os.getpid()
 
 
@@ -81,6 +105,37 @@ def test_a_worker_that_is_killed_loses_nothing(tmp_path: Path) -> None:
         tasks = [str(tmp_path)] * 12
         assert len(list(pool.map(killed_once, tasks))) == 12
     assert (tmp_path / "killed").exists()
+
+
+@pytest.fixture
+def _in_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """End the tests, and say where they were, where a wait has no end."""
+    monkeypatch.setattr(processes, "LOOK_S", 0.1)
+    faulthandler.dump_traceback_later(60, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.mark.usefixtures("_in_time")
+def test_an_interrupted_run_ends_while_a_worker_says_its_answer(tmp_path: Path) -> None:
+    threading.Thread(target=_interrupted_by, args=(tmp_path / "0",)).start()
+    with pytest.raises(KeyboardInterrupt), Processes(1) as pool:
+        next(pool.map(half_said, [str(tmp_path)]))
+
+
+def _interrupted_by(file: Path) -> None:
+    """Send this process what Ctrl-C sends once a file is there."""
+    while not file.exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.usefixtures("_in_time")
+def test_a_worker_that_is_killed_while_it_says_its_answer_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "0").touch()
+    with Processes(2) as pool:
+        assert len(list(pool.map(half_said, [str(tmp_path)] * 6))) == 6
+    assert (tmp_path / "1").exists()
 
 
 def test_workers_that_are_killed_again_and_again_are_given_up() -> None:

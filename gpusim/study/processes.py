@@ -5,7 +5,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, connection, get_context, parent_process
@@ -20,6 +20,8 @@ Outcome = TypeVar("Outcome")
 
 #: Tasks handed out ahead for each process, so that none waits for the next.
 AHEAD = 4
+#: How often is looked whether processes live while a task takes its time, in seconds.
+LOOK_S = 1.0
 #: Times in a row that processes may be killed before a task ends.
 MAX_DEATHS = 3
 #: What keeps linear algebra from starting threads of its own in every process.
@@ -81,7 +83,7 @@ class Processes:
             if not pending:
                 return
             try:
-                outcome = pending[0][1].result()
+                outcome = self._result(pending[0][1])
             except BrokenProcessPool as error:
                 deaths += 1
                 if deaths > MAX_DEATHS:
@@ -95,6 +97,18 @@ class Processes:
                 deaths = 0
                 pending.popleft()
                 yield outcome
+
+    def _result(self, future: "Future[Outcome]") -> Outcome:
+        """The outcome of a task.
+
+        The pool says by itself that a process has died, unless that died in the middle of its
+        answer: the pool then waits for the rest of it.
+        """
+        while not wait([future], timeout=LOOK_S).done:
+            dead = any(process.exitcode is not None for process in self._started)
+            if dead and not wait([future], timeout=LOOK_S).done:
+                raise BrokenProcessPool("a process died in the middle of its answer")
+        return future.result()
 
     def _again(
         self, work: Callable[[Task], Outcome], task: Task, old: Future[Outcome]
@@ -126,8 +140,15 @@ class Processes:
         self._pool = self._fresh()
 
     def _end(self) -> None:
+        """End the processes, also in the middle of an answer, whose rest nobody waits for then.
+
+        The pool reads answers until the last writer closes its end; it has one itself.
+        """
         for process in self._started:
             process.terminate()
+        answers: Any = getattr(self._pool, "_result_queue", None)
+        if answers is not None:
+            answers._writer.close()
 
 
 def _end_with_parent() -> None:
