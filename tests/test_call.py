@@ -8,10 +8,12 @@ import pytest
 
 from gpusim import Attention, Sequence, load_gpu, simulate, simulate_many
 from gpusim.errors import SpecError
+from gpusim.machine.account import total_result
 from gpusim.result import Result
 from gpusim.schedules.catalogue import SCHEDULES
 from gpusim.schedules.implementations import IMPLEMENTATIONS
 from gpusim.spec.gpu import Gpu
+from gpusim.study import call as call_module
 from gpusim.study.call import Call, call_of, predicted
 
 A100, H100, L40S = (load_gpu(name) for name in ("a100_sxm_80gb", "h100_sxm", "l40s"))
@@ -74,6 +76,69 @@ def test_many_calls_are_predicted_in_their_order_as_they_are_asked_for() -> None
         next(simulate_many(attentions(), A100, "flash", "analytic"))
     with pytest.raises(SpecError, match="engine: expected sim or analytic"):
         simulate_many(attentions(), A100, "flash2", "analytical")
+
+
+def test_an_error_comes_after_the_results_of_those_before_it() -> None:
+    good = _attention(SHAPES[1])
+    large: dict[str, Any] = {"block_m": 128, "block_n": 256, "num_warps": 8, "stages": 4}
+    refused = _attention(SHAPES[1], head_dim=512)
+    for engine in ("sim", "analytic"):
+        found = simulate_many([good, good, refused, good], A100, "flash2", engine)
+        assert next(found) == next(found) == simulate(good, A100, "flash2", engine)
+        with pytest.raises(SpecError, match="head_dim: expected at most 256, found 512"):
+            next(found)
+        too_large = simulate_many([good, refused], A100, "flash2", engine, **large)
+        with pytest.raises(SpecError, match="expected a CTA that fits"):
+            next(too_large)
+
+
+def test_calls_in_memory_are_few_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the limits are, the results are the same."""
+    attentions = [_attention(SHAPES[n % 6]) for n in range(20)]
+    expected = list(simulate_many(attentions, A100, "lean", "analytic"))
+    held: list[list[Call]] = []
+    column = call_module._column
+
+    def watched(calls: list[Call]) -> list[Result | Exception]:
+        held.append(calls)
+        return column(calls)
+
+    monkeypatch.setattr(call_module, "_column", watched)
+    monkeypatch.setattr(call_module, "MAX_CALLS", 7)
+    assert list(simulate_many(attentions, A100, "lean", "analytic")) == expected
+    assert [len(calls) for calls in held] == [7, 7, 6]
+    held.clear()
+    sizes = [call_of(a, A100, "lean", {}).table_bytes for a in attentions]
+    most = sum(sizes[:3])
+    monkeypatch.setattr(call_module, "MAX_TABLE_BYTES", most)
+    assert list(simulate_many(attentions, A100, "lean", "analytic")) == expected
+    for calls in held:
+        assert sum(call.table_bytes for call in calls[:-1]) < most
+    assert len(held) > 3
+
+
+def test_the_memory_of_a_call_counts_its_rows_and_its_workers() -> None:
+    """A list of one pass for each of 64 heads and 1,000 sequences: 64 B a row, 16 B a worker."""
+    many = _attention((Sequence(count=1000, q_len=1, kv_len=64),), q_heads=64)
+    assert call_of(many, A100, "flash1", {}).table_bytes == 64 + 16 + 16 * 64_000
+
+
+def test_a_failure_of_ours_spoils_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    column = [
+        call_of(_attention(SHAPES[n % 6]), A100, "flash2", {}, workload=f"call {n}")
+        for n in range(9)
+    ]
+    expected = list(predicted(column))
+
+    def failing(*arguments: Any, names: tuple[str, str], **more: Any) -> Result:
+        if names[0] == "call 5":
+            raise ZeroDivisionError
+        return total_result(*arguments, names=names, **more)
+
+    monkeypatch.setattr("gpusim.analytic.engine.total_result", failing)
+    found = list(predicted(column))
+    assert isinstance(found.pop(5), ZeroDivisionError)
+    assert found == expected[:5] + expected[6:]
 
 
 def test_calls_of_several_gpus_and_states_keep_their_order() -> None:

@@ -142,3 +142,12 @@ def test_the_documented_example_runs_from_the_command_line(cli: Cli, tmp_path: P
     assert outcome.code == 0
     assert "half_exp_on_fp32" in outcome.out
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("engine", ["sim", "analytic"])
+def test_a_kernel_whose_work_is_all_hidden_waits_for_its_loads(engine: str) -> None:
+    copies = [{"name": "copy", "shared_memory": "2*N*D*2", "hidden": True}]
+    result = simulate(prompt(), A100, "mine", engine, kernel=FLASH2 | {"tracks": [copies]})
+    assert sum(result.breakdown.values()) == pytest.approx(1)
+    assert result.breakdown["load_latency"] > 0.1
+    assert "shared_memory" not in result.breakdown

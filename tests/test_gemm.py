@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from gpusim.analytic.bounds import bounds
-from gpusim.analytic.engine import timing
+from gpusim.analytic.engine import predict_timings
 from gpusim.errors import SpecError
 from gpusim.launch_result import LaunchResult
 from gpusim.machine.dense import dense_profile
@@ -155,7 +155,7 @@ def test_no_plan_beats_its_bounds(gpu: Gpu, product: Gemm) -> None:
         launches = tiles.launches(product, plan)
         placement = place_calls((launches,), tiles.gpu, load="steady", warm=False)
         assert least <= tiles.time_us(product, plan) * (1 + 1e-9)
-        for index, time_us in enumerate(timing(placement).time_us):
+        for index, time_us in enumerate(predict_timings(placement).time_us):
             least_us = max(bounds(placement.one(index), tiles.gpu).values())
             assert time_us >= least_us * (1 - 1e-9)
 

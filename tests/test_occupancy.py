@@ -154,3 +154,10 @@ def test_the_next_cta_is_where_brute_force_finds_it(
 def test_what_no_cta_may_ask_for_is_refused_by_name(asked: dict[str, int], field: str) -> None:
     with pytest.raises(ValueError, match=f"^{field}: expected"):
         occupancy(A100, **asked)
+
+
+def test_what_a_caller_does_to_the_limits_stays_with_the_caller() -> None:
+    first = occupancy(load_gpu("a100_sxm_80gb"), threads=128, registers=64)
+    kept = dict(first.limits)
+    first.limits["warps"] = -5
+    assert occupancy(load_gpu("a100_sxm_80gb"), threads=128, registers=64).limits == kept

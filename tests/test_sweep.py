@@ -43,6 +43,8 @@ product:
   gpu: [a100_sxm_80gb, a100_sxm_40gb, a100_pcie_80gb, h100_sxm, h100_pcie, h200_sxm,
         rtx_6000_ada, l40s]
   schedule: [standard, flash2, {name: flash2, block_m: 64}, flash2_split_kv, flash3_fp8, lean]
+  l2: [cold, warm]
+  load: [benchmark, steady]
   sequences[0].q_len: [1, 256]
   sequences[0].kv_len: {from: 128, to: 1024, points: 7, scale: log, multiple_of: 16}
 zip:
@@ -52,8 +54,8 @@ where:
   - sequences[0].q_len <= sequences[0].kv_len
 """
 COMMAND = [sys.executable, "-c", "from gpusim.cli import main\nif __name__ == '__main__': main()"]
-#: Of the 8·6·2·7·3 combinations, 256 queries do not fit 2 of the 7 lengths (128 and 176).
-ROWS = 8 * 6 * (7 + 5) * 3
+#: Of the 8·6·4·2·7·3 combinations, 256 queries do not fit 2 of the 7 lengths (128 and 176).
+ROWS = 8 * 6 * 4 * (7 + 5) * 3
 
 
 @pytest.fixture
@@ -164,7 +166,11 @@ def test_two_processes_write_the_same_file_as_one(whole: bytes, sweep_file: Path
     assert outcome.code == 0
     assert (sweep_file.parent / "rows.csv").read_bytes() == whole
     found = json.loads(outcome.out)
-    assert (found["rows"], found["resumed"], found["combinations"]) == (ROWS, 0, 8 * 6 * 2 * 7 * 3)
+    assert (found["rows"], found["resumed"], found["combinations"]) == (
+        ROWS,
+        0,
+        8 * 6 * 4 * 2 * 7 * 3,
+    )
     assert found["failed"] == sum(error["rows"] for error in found["errors"])
 
 

@@ -11,7 +11,7 @@ from gpusim.analytic.waves import equal_waves, one_wave, unequal_waves
 from gpusim.analytic.workers import workers
 from gpusim.launch_result import LaunchResult
 from gpusim.machine.account import Timings, launch_results, total_result
-from gpusim.machine.place import Call, place_calls
+from gpusim.machine.place import Launches, place_calls
 from gpusim.machine.placement import Placement
 from gpusim.result import Result
 from gpusim.schedules.launch import footprint
@@ -23,14 +23,14 @@ class Problem(NamedTuple):
     """A call: its launches, what they compute, and the names of workload and schedule."""
 
     attention: Attention
-    launches: Call
+    launches: Launches
     names: tuple[str, str]
 
 
 def predict_launches(
     attention: Attention,
     gpu: Gpu,
-    launches: Call,
+    launches: Launches,
     *,
     names: tuple[str, str],
     l2: str = "cold",
@@ -70,17 +70,17 @@ def predict_problems(
 
 
 def predict_calls(
-    gpu: Gpu, calls: Sequence[Call], *, l2: str = "cold", load: str | float = "steady"
+    gpu: Gpu, calls: Sequence[Launches], *, l2: str = "cold", load: str | float = "steady"
 ) -> list[tuple[LaunchResult, ...]]:
     """The launches of such calls, each by itself; errors as `predict_problems`."""
     if not calls:
         return []
     placement = place_calls(calls, gpu, load=load, warm=l2 == "warm")
-    found = iter(launch_results(placement, timing(placement)))
+    found = iter(launch_results(placement, predict_timings(placement)))
     return [tuple(islice(found, len(call))) for call in calls]
 
 
-def timing(placement: Placement) -> Timings:
+def predict_timings(placement: Placement) -> Timings:
     """Time of placed launches, and what it goes to."""
     hbm_us, l2_us = placement.hbm_us, placement.l2_us
     memory_us = np.maximum(hbm_us, l2_us)
@@ -89,7 +89,8 @@ def timing(placement: Placement) -> Timings:
     equal &= np.array([launch.work.lists is None for launch in placement.launches])
     found = np.empty((len(equal), len(Estimate._fields)))
     chosen = np.flatnonzero(equal)
-    found[chosen] = np.stack(equal_waves(placement, chosen, memory_us[chosen]), axis=1)
+    if len(chosen):
+        found[chosen] = np.stack(equal_waves(placement, chosen, memory_us[chosen]), axis=1)
     for index in np.flatnonzero(~equal).tolist():
         placed = placement.one(index)
         if placed.launch.work.lists is not None:

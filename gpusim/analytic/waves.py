@@ -23,11 +23,10 @@ def equal_waves(placement: Placement, chosen: Ints, memory_us: Floats) -> Estima
     lanes, latency_us = placement.lanes[chosen], placement.latency_us[chosen]
     pace, share_us = placement.pace(chosen), memory_us / items
     full, rest = np.divmod(items, lanes)
-    waves = equal_loops(pace, lanes, units, share_us)
-    last = equal_loops(pace, rest, units, share_us)
-    some = rest > 0
-    loops = Loops(*(full * x + some * y for x, y in zip(waves, last, strict=True)))
-    latent = (full + some) * latency_us
+    waves = np.stack([full, rest > 0])
+    both = equal_loops(pace, np.stack([lanes, rest]), units, share_us)
+    loops = Loops(*(part[0] * waves[0] + part[1] * waves[1] for part in both))
+    latent = (waves[0] + waves[1]) * latency_us
     return Estimate(
         time_us=latent + loops.time_us,
         loop_us=loops.time_us,

@@ -17,20 +17,22 @@ from gpusim.schedules.work import Floats, Ints
 from gpusim.spec.gpu import Gpu
 from gpusim.units import NS_PER_US, US_PER_S
 
-Call = tuple[Launch, ...]
+Launches = tuple[Launch, ...]
 
 
-def place(launches: Call, gpu: Gpu, *, load: str | float, warm: bool) -> tuple[Placed, ...]:
+def place(launches: Launches, gpu: Gpu, *, load: str | float, warm: bool) -> tuple[Placed, ...]:
     """Place the launches of a call; arguments and errors as `place_calls`."""
+    if not launches:
+        return ()
     placement = place_calls((launches,), gpu, load=load, warm=warm)
     return tuple(map(placement.one, range(len(launches))))
 
 
-def place_calls(calls: Sequence[Call], gpu: Gpu, *, load: str | float, warm: bool) -> Placement:
+def place_calls(calls: Sequence[Launches], gpu: Gpu, *, load: str | float, warm: bool) -> Placement:
     """Place the launches of calls that have nothing to do with one another.
 
     Args:
-        calls: of each its launches, in order.
+        calls: of each its launches, in order; at least one in all.
         gpu: the GPU.
         load: 'benchmark', 'steady' or seconds of continuous load; decides the clock.
         warm: the same call with the same buffers ran just before.
@@ -76,7 +78,7 @@ def place_calls(calls: Sequence[Call], gpu: Gpu, *, load: str | float, warm: boo
     )
 
 
-def _fits(launches: Call, gpu: Gpu) -> tuple[Occupancy, ...]:
+def _fits(launches: Launches, gpu: Gpu) -> tuple[Occupancy, ...]:
     """Occupancy of each launch; equal ones are looked at once."""
     keys = [(launch.threads, launch.registers, launch.smem_bytes) for launch in launches]
     known: dict[tuple[int, int, int], Occupancy] = {}
@@ -105,14 +107,14 @@ def _occupancy(launch: Launch, gpu: Gpu) -> Occupancy:
     return fit
 
 
-def _costs(launches: Call, gpu: Gpu) -> tuple[StepCost, ...]:
+def _costs(launches: Launches, gpu: Gpu) -> tuple[StepCost, ...]:
     """Cost of each launch's step; launches of one tile share the step, and so its cost."""
     steps = {id(launch.step): launch.step for launch in launches}
     known = {key: step_cost(gpu, step) for key, step in steps.items()}
     return tuple(known[id(launch.step)] for launch in launches)
 
 
-def _load_clocks(launches: Call, traffic: Sequence[Traffic], gpu: Gpu, clock: float) -> Floats:
+def _load_clocks(launches: Launches, traffic: Sequence[Traffic], gpu: Gpu, clock: float) -> Floats:
     """Clocks that a load of each launch waits: of L2, and of HBM for the share that misses."""
     asked = np.array([sum(o.requested_bytes for o in launch.reads) for launch in launches])
     read = np.array([t.hbm_read_bytes for t in traffic])
@@ -127,7 +129,7 @@ def _load_clocks(launches: Call, traffic: Sequence[Traffic], gpu: Gpu, clock: fl
     return clocks
 
 
-def _units(launches: Call, rows: Ints, rate: Floats, steps: StepTimes) -> Floats:
+def _units(launches: Launches, rows: Ints, rate: Floats, steps: StepTimes) -> Floats:
     """Of each distinct item, its loop, its loads and stores at the ends, and keys passed over."""
     tiles = [launch.work.tiles for launch in launches]
     edge = [t.load_bytes + last_store_bytes(la) for la, t in zip(launches, tiles, strict=True)]

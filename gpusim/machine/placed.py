@@ -93,6 +93,13 @@ class Placed:
         """Steps per us of each of so many CTAs on one SM."""
         return float(self.pace.rate(residents))
 
+    @property
+    def rates(self) -> Floats:
+        """The same for 0, 1, 2, ... CTAs, up to those that an SM holds; 0 for none."""
+        rates = self.pace.rate(np.arange(self.occupancy.ctas_per_sm + 1))
+        rates[0] = 0.0
+        return rates
+
 
 def edge_rate(gpu: Gpu, ctas: Ints) -> Floats:
     """Bytes a clock at which an SM loads queries and stores results: its share of L2, or its port.

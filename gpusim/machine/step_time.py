@@ -61,7 +61,8 @@ class StepTimes:
         A CTA that waits for others' pipes hides its own waits.
         """
         waits = len(CAUSES) - len(Pipe)
-        hidden = residents * self.shared > self.alone
+        busy = self.causes[:, waits:].any(axis=1)  # no pipe is, where all work is hidden
+        hidden = busy & (residents * self.shared > self.alone)
         clocks = self.causes.copy()
         clocks[hidden, :waits] = 0.0
         shares: Floats = clocks / clocks.sum(axis=1, keepdims=True)

@@ -55,12 +55,7 @@ def lean_launch(
     outputs = list_outputs(attention, tile, packed, fixed_maximum=fixed_maximum)
     longest = ceil_div(max(s.kv_len for s in attention.sequences), tile.block_n)
     workers = lean_workers(outputs.total_tiles, len(outputs), longest, gpu.sm.count)
-    slots = slots_of(
-        gpu,
-        threads=tile.threads,
-        registers=tile.registers_per_thread,
-        smem_bytes=tile.smem_bytes,
-    )
+    slots = slots_of(gpu, **tile.resources)
     plan = cut(outputs.planned[outputs.row], workers)
     kinds = segment_kinds(attention, tile, outputs, plan)
     work = Work(

@@ -4,7 +4,7 @@ import numpy as np
 
 from gpusim.schedules.launch import Operand, Rereads, once
 from gpusim.schedules.lean_segments import SegmentKinds
-from gpusim.schedules.mask import Lengths, first_key, last_key, q_bytes
+from gpusim.schedules.mask import q_bytes, seen_keys
 from gpusim.schedules.work import Floats, Ints, Work
 from gpusim.spec.attention import Attention
 
@@ -42,10 +42,9 @@ def lean_operands(
 def _keys(attention: Attention, work: Work, entry: Ints, running: int) -> Operand:
     """K and V, of each entry of the sequences on its own, since only some are walked again."""
     tiles, size = work.tiles, attention.kv_row_bytes
-    q_len, kv_len, copies = np.array([(s.q_len, s.kv_len, s.count) for s in attention.sequences]).T
-    lengths = Lengths(q_len, kv_len)
-    low = first_key(attention, lengths, np.zeros_like(q_len))
-    seen = last_key(attention, lengths, q_len - 1) + 1 - low
+    entries = attention.sequences
+    copies = np.array([s.count for s in entries])
+    seen = np.array([seen_keys(attention, s) for s in entries])
     streams = copies * attention.kv_heads
     walked, steps = (
         np.bincount(entry, weights=column * work.counts, minlength=len(copies))

@@ -74,7 +74,8 @@ def in_turn(rows: Ints, workers: int) -> Lists:
     >>> in_turn(np.array([7, 8, 9, 7, 8]), 2).rows.tolist()
     [7, 9, 8, 8, 7]
     """
-    worker = np.arange(len(rows)) % workers
-    mine = np.argsort(worker, kind="stable")
-    sizes = np.bincount(worker)
-    return one_each(rows[mine], np.cumsum(sizes) - sizes)
+    worker = np.arange(workers)
+    sizes = (len(rows) - worker + workers - 1) // workers
+    first = np.cumsum(sizes) - sizes
+    nth = np.arange(len(rows)) - np.repeat(first, sizes)
+    return one_each(rows[nth * workers + np.repeat(worker, sizes)], first)

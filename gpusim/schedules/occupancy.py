@@ -1,6 +1,6 @@
 """How many CTAs of a kernel fit on one SM: NVIDIA's rule, exactly."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from gpusim.spec.gpu import Gpu, Sm
@@ -45,7 +45,8 @@ def occupancy(gpu: Gpu, *, threads: int, registers: int, smem_bytes: int = 0) ->
     Raises:
         ValueError: if threads, registers or smem_bytes are outside what a CTA may ask for.
     """
-    return _occupancy(gpu.sm, threads, registers, smem_bytes)
+    found = _occupancy(gpu.sm, threads, registers, smem_bytes)
+    return replace(found, limits=dict(found.limits))  # the kept one stays as it is
 
 
 @lru_cache(maxsize=4096)
@@ -85,7 +86,7 @@ def slots_of(gpu: Gpu, *, threads: int, registers: int, smem_bytes: int) -> int:
 
     At least one an SM: a CTA that does not fit is refused when its launch is placed.
     """
-    fit = occupancy(gpu, threads=threads, registers=registers, smem_bytes=smem_bytes)
+    fit = _occupancy(gpu.sm, threads, registers, smem_bytes)
     return gpu.sm.count * max(1, fit.ctas_per_sm)
 
 

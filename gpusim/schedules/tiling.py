@@ -1,5 +1,6 @@
 """The choices that a user may take out of a schedule's hands: tiles, warps, stages, splits."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -37,7 +38,7 @@ class Tiling(BaseModel):
     registers: Registers | None = Field(default=None, description="registers per thread")
 
     @cached_property
-    def known(self) -> dict[str, Any]:
+    def known(self) -> Mapping[str, Any]:
         """The overrides that were given."""
         return self.model_dump(exclude_none=True)
 

@@ -24,11 +24,10 @@ class LaunchRun:
     def __init__(self, placed: Placed, *, merge: bool, trace: bool) -> None:
         self.placed = placed
         self.env = simpy.Environment()
-        per_sm = placed.occupancy.ctas_per_sm
         self.stepping = (WatchedStepping if trace else Stepping)(
             self.env,
             placed.num_sms,
-            [0.0, *(placed.rate(n) for n in range(1, per_sm + 1))],
+            placed.rates.tolist(),
             placed.hbm_bandwidth,
             placed.l2_bandwidth,
         )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpusim.machine.placed import Placed
-from gpusim.schedules.work import Floats, Ints
+from gpusim.schedules.work import Ints
 from gpusim.sim import loop
 from gpusim.sim.books import Books
 from gpusim.sim.dispatch import Dispatch, dispatch
@@ -34,7 +34,7 @@ def run_launch(placed: Placed, *, merge: bool) -> Books:
     """
     global _interpreted
     work = dispatch(placed, merge=merge)
-    columns, numbers = (*_columns(work), *_waits(placed, work), _rates(placed)), _numbers(placed)
+    columns, numbers = (*_columns(work), *_waits(placed, work), placed.rates), _numbers(placed)
     if _interpreted >= COMPILE_AFTER and _can_compile():
         sums, stuck = compiled_loop()(*columns, *numbers)
     else:
@@ -72,11 +72,6 @@ def _waits(placed: Placed, work: Dispatch) -> tuple[Ints, Ints]:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     batches = np.diff(work.cta_first)
     return np.repeat(np.arange(len(batches)), batches), peers[work.row]
-
-
-def _rates(placed: Placed) -> Floats:
-    per_sm = placed.occupancy.ctas_per_sm
-    return np.array([0.0, *(placed.rate(n) for n in range(1, per_sm + 1))])
 
 
 def _numbers(placed: Placed) -> tuple[Any, ...]:

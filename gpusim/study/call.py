@@ -48,9 +48,9 @@ class Call:
 
     @property
     def table_bytes(self) -> int:
-        """Memory of its work tables: 8 columns of rows, and 2 of those that workers' lists have."""
+        """Memory of its work tables: 8 columns of rows; of workers' lists and of workers 2 each."""
         works = [launch.work for launch in self.kept]
-        listed = (len(work.lists.rows) for work in works if work.lists)
+        listed = (len(w.lists.rows) + len(w.lists.kind) for w in works if w.lists)
         return 64 * sum(len(work.tiles) for work in works) + 16 * sum(listed)
 
     def result(self, result: Result) -> Result:
@@ -138,17 +138,24 @@ def predicted(items: Iterable[Call | Other]) -> Iterator[Result | Exception | Ot
     """Predict the calls among such items in closed form, as many at once as memory should hold.
 
     In their order; each as it would be by itself, and what failed as the error. All else is passed
-    on.
+    on. An error of the items themselves comes after the results of those before it.
     """
-    batch: list[Call | Other] = []
-    size = 0
-    for item in items:
-        batch.append(item)
-        size += item.table_bytes if isinstance(item, Call) else 0
-        if size >= MAX_TABLE_BYTES or len(batch) >= MAX_CALLS:
-            yield from _predicted(batch)
-            batch, size = [], 0
-    yield from _predicted(batch)
+    source, more = iter(items), True
+    while more:
+        batch: list[Call | Other] = []
+        size, failure, more = 0, None, False
+        try:
+            for item in source:
+                batch.append(item)
+                size += item.table_bytes if isinstance(item, Call) else 0
+                if size >= MAX_TABLE_BYTES or len(batch) >= MAX_CALLS:
+                    more = True
+                    break
+        except Exception as error:
+            failure = error
+        yield from _predicted(batch)
+        if failure is not None:
+            raise failure
 
 
 def _predicted(items: list[Call | Other]) -> Iterator[Result | Exception | Other]:
@@ -176,7 +183,9 @@ def _column(calls: list[Call]) -> list[Result | Exception]:
     except Exception as error:  # whoever asked for it decides what it costs
         if half:
             return _column(calls[:half]) + _column(calls[half:])
-        if isinstance(error, SpecError):
-            return [SpecError(f"schedule {first.schedule}: {error}")]
-        return [error]
+        if not isinstance(error, SpecError):
+            return [error]
+        named = SpecError(f"schedule {first.schedule}: {error}")
+        named.__cause__ = error
+        return [named]
     return [call.result(result) for call, result in zip(calls, results, strict=True)]

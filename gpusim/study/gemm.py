@@ -1,16 +1,14 @@
 """A matrix product on a GPU: the shipped tile that the model finds fastest, and its time."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
-from gpusim.analytic.engine import predict_calls, timing
+from gpusim.analytic.engine import predict_calls
 from gpusim.analytic.gemm_bound import Candidates, candidates
 from gpusim.errors import SpecError
 from gpusim.launch_result import LaunchResult
 from gpusim.machine.dense import dense_profile
 from gpusim.machine.pipes import pipe_rate, tensor_rate
-from gpusim.machine.place import place, place_calls
+from gpusim.machine.place import place
 from gpusim.machine.step_time import step_time
 from gpusim.machine.traffic import miss
 from gpusim.schedules.gemm import Gemm, GemmPlan, gemm_launches
@@ -23,6 +21,8 @@ from gpusim.spec.workload import check_conditions
 from gpusim.study.simulate import check_engine
 from gpusim.units import US_PER_S
 
+#: Results of a product's launches.
+Found = tuple[LaunchResult, ...]
 #: Plans that are predicted, of hundreds.
 MOST_TRIED = 6
 #: Planners that are kept, the newest ones: studies vary profiles by the hundred.
@@ -40,7 +40,7 @@ def predict_gemm(  # noqa: PLR0913 - named options, each with a default
     engine: str = "analytic",
     load: str | float = "steady",
     warm: bool = False,
-) -> tuple[LaunchResult, ...]:
+) -> Found:
     """Predict C[m,n] = A[m,k]·W[k,n], or `groups` such products side by side in one launch.
 
     The plan (tile, splits of K) is the fastest that libraries have, by the closed form; `engine`
@@ -88,7 +88,7 @@ class Planner:
     load: str | float
     tiles: Candidates
     slots: dict[GemmTile, int]
-    results: dict[tuple[object, ...], tuple[LaunchResult, ...]] = field(default_factory=dict)
+    results: dict[tuple[object, ...], Found] = field(default_factory=dict)
 
     def plan(self, gemm: Gemm, *, around: tuple[Launch, ...] = (), warm: bool = False) -> GemmPlan:
         """The plan with the least time by the closed form.
@@ -98,28 +98,39 @@ class Planner:
             around: other launches between one call and the next.
             warm: whether calls follow one another.
         """
-        plans = self._promising(gemm, around, warm=warm)
-        calls = [self.launches(gemm, plan) for plan in plans]
-        times = self._times_us(calls, around, warm=warm)
-        return plans[times.index(min(times))]
+        return self._fastest(gemm, around, warm=warm)[0]
 
-    def fastest(self, gemm: Gemm, *, warm: bool) -> tuple[LaunchResult, ...]:
+    def fastest(self, gemm: Gemm, *, warm: bool) -> Found:
         """The launches of that plan, by the closed form."""
-        plans = self._promising(gemm, (), warm=warm)
-        calls = [self.launches(gemm, plan) for plan in plans]
-        l2 = "warm" if warm else "cold"
-        found = predict_calls(self.gpu, calls, l2=l2, load=self.load)
-        return min(found, key=lambda launches: sum(la.total_us for la in launches))
+        return self._fastest(gemm, (), warm=warm)[1]
 
-    def _promising(self, gemm: Gemm, around: tuple[Launch, ...], *, warm: bool) -> list[GemmPlan]:
-        """Of all plans, the `MOST_TRIED` with the least bounds (`Candidates`)."""
+    def _fastest(
+        self, gemm: Gemm, around: tuple[Launch, ...], *, warm: bool
+    ) -> tuple[GemmPlan, Found]:
+        """Of all plans, the `MOST_TRIED` with the least bounds (`Candidates`) are looked at: the
+        first, and those of the others whose bound is below its time."""
         first = gemm.a_bytes + gemm.w_bytes + gemm.c_bytes
         if warm:  # of the weights, what calls in between leave in L2 is found there
             passed = first + footprint(around)
             first = gemm.w_bytes * miss(self.gpu, passed)
         clock = self.gpu.clock_hz(self.load) / US_PER_S
         ordered = self.tiles.ordered(gemm, self.gpu, clock, first, MOST_TRIED)
-        return [plan for _, plan in ordered]
+        found = self._predicted(gemm, [ordered[0][1]], around, warm=warm)
+        least_us = _time_us(found[0][1])
+        others = [plan for bound, plan in ordered[1:] if bound < least_us]
+        found += self._predicted(gemm, others, around, warm=warm)
+        return min(found, key=lambda pair: _time_us(pair[1]))
+
+    def _predicted(
+        self, gemm: Gemm, plans: list[GemmPlan], around: tuple[Launch, ...], *, warm: bool
+    ) -> list[tuple[GemmPlan, Found]]:
+        """Launches of plans by the closed form, without those around them."""
+        calls = [self.launches(gemm, plan) for plan in plans]
+        every = [(*call, *around) for call in calls]
+        l2 = "warm" if warm else "cold"
+        found = predict_calls(self.gpu, every, l2=l2, load=self.load)
+        own = (each[: len(call)] for each, call in zip(found, calls, strict=True))
+        return list(zip(plans, own, strict=True))
 
     def launches(self, gemm: Gemm, plan: GemmPlan) -> tuple[Launch, ...]:
         """The launches of a plan."""
@@ -138,26 +149,20 @@ class Planner:
         """Time of a product by a plan, and of launches before it, launch gaps included."""
         own = (*before, *self.launches(gemm, plan))
         if engine == "analytic":
-            return self._times_us([own], around, warm=warm)[0]
+            l2 = "warm" if warm else "cold"
+            (found,) = predict_calls(self.gpu, [(*own, *around)], l2=l2, load=self.load)
+            return _time_us(found[: len(own)])
         from gpusim.sim.engine import simulated_us
 
         placed = place((*own, *around), self.gpu, load=self.load, warm=warm)
         return sum(p.gap_us + simulated_us(p) for p in placed[: len(own)])
 
-    def _times_us(
-        self, calls: Sequence[tuple[Launch, ...]], around: tuple[Launch, ...], *, warm: bool
-    ) -> list[float]:
-        """Time of each of such calls, without the launches around it."""
-        every = [(*call, *around) for call in calls]
-        placement = place_calls(every, self.gpu, load=self.load, warm=warm)
-        times = iter((placement.gap_us + timing(placement).time_us).tolist())
-        found = [tuple(islice(times, len(call))) for call in every]
-        return [sum(each[: len(call)]) for each, call in zip(found, calls, strict=True)]
+
+def _time_us(launches: Found) -> float:
+    return sum(launch.total_us for launch in launches)
 
 
-def _predict(
-    gpu: Gpu, gemm: Gemm, engine: str, load: str | float, *, warm: bool
-) -> tuple[LaunchResult, ...]:
+def _predict(gpu: Gpu, gemm: Gemm, engine: str, load: str | float, *, warm: bool) -> Found:
     tiles = planner(gpu, gemm.dtype, load)
     if engine == "analytic":
         return tiles.fastest(gemm, warm=warm)

@@ -69,9 +69,11 @@ def simulate_many(
     *,
     l2: str = "cold",
     load: str | float = "steady",
+    workload: str = "",
+    without: Sequence[str] = (),
     **options: Any,
 ) -> Iterator[Result]:
-    """Predict many attention calls, in their order; arguments as `simulate`.
+    """Predict many attention calls, in their order; arguments as `simulate`, which can trace.
 
     The closed form takes the calls as columns, so that each costs a fraction of what it costs by
     itself, and gives the same to the last digit. Calls are taken as results are asked for, a few
@@ -83,7 +85,16 @@ def simulate_many(
     check_engine(engine)
     profile = load_gpu(gpu) if isinstance(gpu, str) else gpu
     calls = (
-        call_of(attention, profile, schedule, dict(options), l2=l2, load=load)
+        call_of(
+            attention,
+            profile,
+            schedule,
+            dict(options),
+            l2=l2,
+            load=load,
+            workload=workload,
+            without=without,
+        )
         for attention in attentions
     )
     return run_calls(calls, engine)
