@@ -140,15 +140,18 @@ class Processes:
         self._pool = self._fresh()
 
     def _end(self) -> None:
-        """End the processes, also in the middle of an answer, whose rest nobody waits for then.
+        """End the processes, also in the middle of an answer or of a task that they read.
 
-        The pool reads answers until the last writer closes its end; it has one itself.
+        The pool reads answers until the last writer closes its end, and writes tasks until the last
+        reader does (before Python 3.11.5); it has one of both itself.
         """
         for process in self._started:
             process.terminate()
-        answers: Any = getattr(self._pool, "_result_queue", None)
-        if answers is not None:
-            answers._writer.close()
+        pool: Any = self._pool
+        if pool._result_queue is not None:
+            pool._result_queue._writer.close()
+        if pool._call_queue is not None:
+            pool._call_queue._reader.close()
 
 
 def _end_with_parent() -> None:
