@@ -72,10 +72,22 @@ def test_many_calls_are_predicted_in_their_order_as_they_are_asked_for() -> None
     found = simulate_many(attentions(), A100, "flash2", block_n=32)
     assert next(found) == simulate(_attention(SHAPES[0]), A100, "flash2", block_n=32)
     assert len(taken) == 1  # each costs the simulator its time
-    with pytest.raises(SpecError, match="expected a schedule, found 'flash'"):
-        next(simulate_many(attentions(), A100, "flash", "analytic"))
-    with pytest.raises(SpecError, match="engine: expected sim or analytic"):
-        simulate_many(attentions(), A100, "flash2", "analytical")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"schedule": "flash"}, "expected a schedule, found 'flash'"),
+        ({"engine": "analytical"}, "engine: expected sim or analytic"),
+        ({"l2": "hot"}, "l2: expected cold or warm"),
+        ({"num_split": 3}, "schedule.num_split: expected an option"),
+    ],
+)
+def test_what_is_wrong_for_all_calls_is_said_before_the_first(
+    wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        simulate_many(iter(()), A100, **({"schedule": "flash2"} | wrong))
 
 
 def test_an_error_comes_after_the_results_of_those_before_it() -> None:

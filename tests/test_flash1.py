@@ -297,3 +297,16 @@ def test_version_2_is_faster_in_the_settings_of_its_paper(
     )
     first, second = (simulate(attention, A100, name).time_us for name in ("flash1", "flash2"))
     assert low <= first / second <= high
+
+
+@pytest.mark.parametrize(
+    ("name", "sms"), [("a100_sxm_80gb", 108), ("h100_sxm", 132), ("h100_sxm", 3)]
+)
+def test_ragged_batches_do_not_wait_at_the_end_of_each_wave(name: str, sms: int) -> None:
+    """CTAs that wait for nobody follow one another: `analytic` was 28 to 43 % above `sim` here."""
+    lengths = ((5, 1, 32000), (20, 1, 777), (3, 4, 9001), (1, 1, 1))
+    sequences = tuple(Sequence(count=n, q_len=q, kv_len=kv) for n, q, kv in lengths)
+    attention = Attention(q_heads=40, kv_heads=8, head_dim=128, sequences=sequences)
+    gpu = load_gpu(name).replaced({"sm.count": sms})
+    closed, simulated = (simulate(attention, gpu, "flash1", e) for e in ("analytic", "sim"))
+    assert closed.time_us == pytest.approx(simulated.time_us, rel=0.2)

@@ -1,5 +1,7 @@
 """Time of a launch whose idle slots pull the next item: waves, and what is left at the end."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from gpusim.analytic.estimate import Estimate
@@ -60,39 +62,71 @@ def one_wave(placed: Placed, memory_us: float) -> Estimate:
 
 
 def unequal_waves(placed: Placed, memory_us: float) -> Estimate:
-    """Unequal items in several waves: throughput, and the items that start too late to end in it.
-
-    Items start in order, at the pace of the whole launch. When one starts, the items before it are
-    on average half done on the other slots; and no item starts before those of the waves before it
-    can have ended. With `after` the work from an item to the end of the order, as a share of all,
-
-        busy       = (Σ u / rate(k) + n·latency) / lanes
-        throughput = latency + (busy - latency)·stretch(memory_us / (busy - latency))
-        start      = max(throughput·(1 - after) - half an item's mean time,
-                         whole waves before it · shortest item)
-        T          = max(throughput, max over items (start + latency + u/rate(1)))
-    """
-    work, lanes, latency = placed.launch.work, placed.lanes, placed.latency_us
+    """Unequal items in several waves; see `pulled`."""
+    work, latency = placed.launch.work, placed.latency_us
     times = latency + placed.units / placed.rate(placed.residents)
-    busy = work.total(times) / lanes
+    items = Pulled(
+        times=times,
+        alone=latency + placed.units / placed.rate(1),
+        after=remaining(work, times) / work.total(times),
+        before=work.num_items - remaining(work, np.ones(len(times))),
+        number=work.num_items,
+        total_us=work.total(times),
+        latency_us=work.num_items * latency,
+    )
+    return pulled(placed, items, memory_us)
+
+
+class Pulled(NamedTuple):
+    """What idle slots pull, items or workers: columns with an entry for each distinct one.
+
+    Attributes:
+        times: of each among as many on its SM as the fullest has; `alone`: with an SM to itself.
+        after: work from it (included) to the end of the order, as a share of all.
+        before: how many come before it.
+        number, total_us, latency_us: how many there are, time of all, and what of it is latency.
+    """
+
+    times: Floats
+    alone: Floats
+    after: Floats
+    before: Floats
+    number: int
+    total_us: float
+    latency_us: float
+
+
+def pulled(placed: Placed, items: Pulled, memory_us: float) -> Estimate:
+    """Unequal items in several waves: throughput, and those that start too late to end in it.
+
+    They start in order, at the pace of the whole launch. When one starts, those before it are on
+    average half done on the other slots; and none starts before those of the waves before it can
+    have ended. With `after` the work from one to the end of the order, as a share of all,
+
+        busy       = time of all / lanes
+        throughput = latency + (busy - latency)·stretch(memory_us / (busy - latency))
+        start      = max(throughput·(1 - after) - half the mean time of one,
+                         whole waves before it · shortest)
+        T          = max(throughput, max over all (start + time alone))
+    """
+    lanes, latency = placed.lanes, placed.latency_us
+    busy = items.total_us / lanes
     load = memory_us / (busy - latency)
     throughput = latency + (busy - latency) * stretch(load)
-    after = remaining(work, times) / work.total(times)
-    before = work.num_items - remaining(work, np.ones(len(times)))
     start = np.maximum(
-        throughput * (1 - after - lanes / work.num_items / 2),
-        before // lanes * times.min(),
+        throughput * (1 - items.after - lanes / items.number / 2),
+        items.before // lanes * items.times.min(),
     )
-    time = max(throughput, float((start + latency + placed.units / placed.rate(1)).max()))
-    latencies, full = work.num_items * latency, memory_share(load)
-    resident = throughput * lanes - latencies
+    time = max(throughput, float((start + items.alone).max()))
+    full = memory_share(load)
+    resident = throughput * lanes - items.latency_us
     return Estimate(
         time_us=time,
         loop_us=time,
         full_us=time * full,
         resident_us=resident,
         full_resident_us=resident * full,
-        latency_us=latencies,
+        latency_us=items.latency_us,
         all_latent_us=latency,
         fix_up_us=0.0,
         all_fix_up_us=0.0,

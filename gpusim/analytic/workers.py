@@ -7,6 +7,7 @@ import numpy as np
 
 from gpusim.analytic.estimate import Estimate
 from gpusim.analytic.loops import Loops, drain, equal_loops
+from gpusim.analytic.waves import Pulled, pulled
 from gpusim.errors import SpecError
 from gpusim.machine.placed import Placed
 from gpusim.schedules.work import Floats, Ints
@@ -46,12 +47,14 @@ def workers(placed: Placed, memory_us: float) -> Estimate:
 
     A worker that waits for a peer of the next wave keeps its slot: if that wave needs all slots,
     its last worker starts only when the peer has written. A wave that memory stretches stretches
-    the loops of all its workers.
+    the loops of all its workers. Unequal workers that wait for nobody are pulled as items are.
 
     Raises:
         SpecError: if such a worker leaves no slot for the peer.
     """
     each, lanes, latency = _per_worker(placed), placed.lanes, placed.latency_us
+    if placed.launch.work.peers is None and len(each.own) > lanes and np.ptp(each.own):
+        return pulled(placed, _pulled(placed, each), memory_us)
     own, ready, merges = each.own, each.ready(), each.peers * placed.merge_us
     starts = np.arange(0, len(own), lanes)
     size = np.minimum(lanes, len(own) - starts)
@@ -82,6 +85,20 @@ def workers(placed: Placed, memory_us: float) -> Estimate:
         all_latent_us=latency * len(size) * (float(each.items.max()) if lockstep else 1),
         fix_up_us=float((waits + merges).sum()),
         all_fix_up_us=max(0.0, time - float(begin[-1] + longest[-1])),
+    )
+
+
+def _pulled(placed: Placed, each: _Workers) -> Pulled:
+    """Workers as slots pull them, one after another."""
+    latencies = placed.latency_us * each.items
+    return Pulled(
+        times=each.own,
+        alone=latencies + each.units / placed.rate(1),
+        after=each.own[::-1].cumsum()[::-1] / each.own.sum(),
+        before=np.arange(len(each.own), dtype=np.float64),
+        number=len(each.own),
+        total_us=float(each.own.sum()),
+        latency_us=float(latencies.sum()),
     )
 
 

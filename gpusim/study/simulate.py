@@ -5,9 +5,11 @@ from typing import Any
 
 from gpusim.errors import SpecError, nearest
 from gpusim.result import Result
+from gpusim.schedules.catalogue import check_choice
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu
+from gpusim.spec.workload import check_conditions
 from gpusim.study.call import call_of, run_calls, simulate_call
 
 ENGINES = ("sim", "analytic")
@@ -75,14 +77,17 @@ def simulate_many(
 ) -> Iterator[Result]:
     """Predict many attention calls, in their order; arguments as `simulate`, which can trace.
 
-    The closed form takes the calls as columns, so that each costs a fraction of what it costs by
-    itself, and gives the same to the last digit. Calls are taken as results are asked for, a few
-    hundred ahead.
+    The closed form takes the calls as columns, so that each costs a half to a fifth of what it
+    costs by itself, and gives the same to the last digit. Calls are taken as results are asked for,
+    a few hundred ahead.
 
     Raises:
-        SpecError: for the first call that cannot be predicted.
+        SpecError: at once for an unknown name, option or state; after the results of those before
+            it for the first call that cannot be predicted.
     """
     check_engine(engine)
+    check_choice(schedule, options)
+    check_conditions(l2, load)
     profile = load_gpu(gpu) if isinstance(gpu, str) else gpu
     calls = (
         call_of(

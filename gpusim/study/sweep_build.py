@@ -23,6 +23,7 @@ from gpusim.spec.sweep_fields import (
     with_defaults,
 )
 from gpusim.spec.what_if import Profile, changed_fields, fields_of, numbers_of, what_if
+from gpusim.spec.workload import check_conditions
 from gpusim.study.model_version import model_version
 from gpusim.study.simulate import check_engine
 from gpusim.study.sweep_plan import Axis, Plan
@@ -45,6 +46,7 @@ def build_plan(sweep: Sweep, file: str | Path = "") -> Plan:
     profile = partial(_profile, Path(file), _named(sweep, Path(file)))
     gpus = _gpus(axes, profile)
     _check_schedules(axes)
+    _check_states(axes)
     changed = dict.fromkeys([*_changed(sweep, profile), *_swept_numbers(sweep, axes, gpus)])
     plan = Plan(
         base={"workload": sweep.workload.get("name", sweep.name), "engine": sweep.engine}
@@ -187,6 +189,18 @@ def _check_schedules(axes: Axes) -> None:
             if name not in ("kernel", *Tiling.model_fields):
                 hint = nearest(str(name), Tiling.model_fields)
                 raise SpecError(f"{field}: expected an option of a schedule{hint}")
+
+
+def _check_states(axes: Axes) -> None:
+    """Check the engines and states that vary, of which there are few."""
+    check = {
+        "engine": lambda value: check_engine(str(value)),
+        "l2": lambda value: check_conditions(value, "steady"),
+        "load": lambda value: check_conditions("cold", value),
+    }
+    for field, values in ((f, axis[f]) for axis in axes for f in axis if f in check):
+        for value in values:
+            check[field](value)
 
 
 def _check_schedule(value: Any) -> None:
