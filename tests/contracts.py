@@ -15,16 +15,16 @@ from gpusim.analytic.engine import predict_launches
 from gpusim.machine.place import place
 from gpusim.result import Result
 from gpusim.schedules.catalogue import build_launches, is_exact, problem_of
-from gpusim.schedules.launch import Launch
+from gpusim.schedules.columns import Ints
+from gpusim.schedules.launch import Launches
 from gpusim.schedules.mask import compulsory_bytes, kv_bytes, useful_flop
 from gpusim.schedules.step import Pipe
-from gpusim.schedules.work import Ints, Work
+from gpusim.schedules.work import Work
 from gpusim.sim.engine import simulate_launches
 from gpusim.spec.attention import Attention, Sequence
 from gpusim.spec.gpu import Gpu
 
 Options = dict[str, Any]
-Launches = tuple[Launch, ...]
 
 #: Float sums of the same terms in another order: nothing that a model could be blamed for.
 ROUNDING = 1e-9

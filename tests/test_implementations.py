@@ -278,7 +278,7 @@ def test_sglangs_prompts_attend_to_their_own_keys() -> None:
 
 
 #: FlashAttention-1's steps are made anew for each problem.
-SHARING = sorted({*SCHEDULES, *IMPLEMENTATIONS} - {"flash1", "gpusim_triton_flash1"})
+SHARING = sorted({*SCHEDULES, *IMPLEMENTATIONS} - {"gpusim_triton_flash1"})
 
 
 @pytest.mark.parametrize("name", [n for n in SHARING if "santa" not in n and "fp8" not in n])

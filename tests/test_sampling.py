@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gpusim.schedules.columns import Floats
 from gpusim.schedules.sampling import distinct_rows, read_chance, union_rows
-from gpusim.schedules.work import Floats
 
 HEADS = 4
 

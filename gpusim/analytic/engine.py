@@ -11,10 +11,10 @@ from gpusim.analytic.waves import equal_waves, one_wave, unequal_waves
 from gpusim.analytic.workers import workers
 from gpusim.launch_result import LaunchResult
 from gpusim.machine.account import Timings, launch_results, total_result
-from gpusim.machine.place import Launches, place_calls
+from gpusim.machine.place import place_calls
 from gpusim.machine.placement import Placement
 from gpusim.result import Result
-from gpusim.schedules.launch import footprint
+from gpusim.schedules.launch import Launches, footprint
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from gpusim.machine.account import Timings
 from gpusim.machine.placement import Placement
-from gpusim.schedules.work import Bools, Floats, Number
+from gpusim.schedules.columns import Bools, Floats, Number
 
 
 class Estimate(NamedTuple):

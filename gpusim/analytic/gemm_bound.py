@@ -8,9 +8,9 @@ import numpy as np
 from gpusim.machine.placed import edge_rate
 from gpusim.machine.saturation import stretches
 from gpusim.machine.step_time import StepTime, per_cta
+from gpusim.schedules.columns import Bools, Floats, Ints
 from gpusim.schedules.gemm import Gemm, GemmPlan
 from gpusim.schedules.gemm_tile import OUTPUT_BYTES, PARTIAL_BYTES, GemmTile
-from gpusim.schedules.work import Bools, Floats, Ints
 from gpusim.spec.gpu import Gpu
 from gpusim.units import NS_PER_US
 

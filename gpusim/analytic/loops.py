@@ -6,7 +6,7 @@ import numpy as np
 
 from gpusim.machine.placed import Pace
 from gpusim.machine.saturation import memory_share, stretches
-from gpusim.schedules.work import Floats, Ints
+from gpusim.schedules.columns import Floats, Ints
 from gpusim.units import ceil_div
 
 

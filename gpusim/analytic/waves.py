@@ -9,7 +9,8 @@ from gpusim.analytic.loops import Loops, drain, equal_loops
 from gpusim.machine.placed import Placed
 from gpusim.machine.placement import Placement
 from gpusim.machine.saturation import memory_share, stretch
-from gpusim.schedules.work import Floats, Ints, remaining
+from gpusim.schedules.columns import Floats, Ints
+from gpusim.schedules.work import remaining
 
 
 def equal_waves(placement: Placement, chosen: Ints, memory_us: Floats) -> Estimate:

@@ -10,7 +10,7 @@ from gpusim.analytic.loops import Loops, drain, equal_loops
 from gpusim.analytic.waves import Pulled, pulled
 from gpusim.errors import SpecError
 from gpusim.machine.placed import Placed
-from gpusim.schedules.work import Floats, Ints
+from gpusim.schedules.columns import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from gpusim.machine.pipes import pipe_rate
 from gpusim.machine.placement import Placement
 from gpusim.machine.step_time import CAUSES
 from gpusim.result import Engine, Result
+from gpusim.schedules.columns import Floats
 from gpusim.schedules.mask import compulsory_bytes, useful_flop
 from gpusim.schedules.step import Pipe
-from gpusim.schedules.work import Floats
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.units import PJ, US_PER_S, ceil_div

@@ -11,13 +11,11 @@ from gpusim.machine.placed import Placed, edge_rate, last_store_bytes
 from gpusim.machine.placement import Placement
 from gpusim.machine.step_time import StepCost, StepTimes, step_cost, step_times
 from gpusim.machine.traffic import Traffic, count_traffic
-from gpusim.schedules.launch import Launch
+from gpusim.schedules.columns import Floats, Ints
+from gpusim.schedules.launch import Launch, Launches
 from gpusim.schedules.occupancy import Occupancy, occupancy
-from gpusim.schedules.work import Floats, Ints
 from gpusim.spec.gpu import Gpu
 from gpusim.units import NS_PER_US, US_PER_S
-
-Launches = tuple[Launch, ...]
 
 
 def place(launches: Launches, gpu: Gpu, *, load: str | float, warm: bool) -> tuple[Placed, ...]:

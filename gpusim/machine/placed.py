@@ -7,9 +7,9 @@ import numpy as np
 
 from gpusim.machine.step_time import StepTime, per_cta
 from gpusim.machine.traffic import Traffic
+from gpusim.schedules.columns import Floats, Ints, Number
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.occupancy import Occupancy
-from gpusim.schedules.work import Floats, Ints, Number
 from gpusim.spec.gpu import Gpu
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from gpusim.machine.placed import Pace, Placed, edge_rate
 from gpusim.machine.step_time import StepCost, StepTimes, step_at
 from gpusim.machine.traffic import Traffic
+from gpusim.schedules.columns import Floats, Ints
 from gpusim.schedules.launch import Launch
 from gpusim.schedules.occupancy import Occupancy
-from gpusim.schedules.work import Floats, Ints
 from gpusim.spec.gpu import Gpu
 
 

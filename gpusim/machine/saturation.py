@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from gpusim.schedules.work import Floats
+from gpusim.schedules.columns import Floats
 
 One = TypeVar("One", float, Floats)
 

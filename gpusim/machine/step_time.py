@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpusim.machine.pipes import pipe_rate
+from gpusim.schedules.columns import Floats, Ints, Number
 from gpusim.schedules.step import Part, Pipe, Step
-from gpusim.schedules.work import Floats, Ints, Number
 from gpusim.spec.gpu import Gpu
 
 #: What a step's time can go to: pipes, barriers, and loads that the stages fail to hide.

@@ -1,5 +1,7 @@
 """The step of FlashAttention-1 as shipped, and its shared memory."""
 
+from functools import lru_cache
+
 from gpusim.schedules.step import Part, Pipe, Step
 
 ROWS, WARPS = 16, 4  # query rows of a step; warps of a CTA, side by side along the keys
@@ -19,6 +21,7 @@ def smem_bytes(head_dim: int, keys: int, *, k_in_registers: bool = True) -> int:
     return q + (max(staging, reduction) if k_in_registers else staging + reduction)
 
 
+@lru_cache(maxsize=1024)
 def shipped_step(head_dim: int, keys: int, dtype: str, *, carries: bool) -> Step:
     """16 query rows against a KV block in registers that the warps share out along the keys.
 

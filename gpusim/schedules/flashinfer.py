@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from gpusim.schedules.columns import Ints
 from gpusim.schedules.flashinfer_merge import merge_launch
 from gpusim.schedules.flashinfer_plan import Plan, prefill_plan
 from gpusim.schedules.forward import flash2_step
@@ -20,7 +21,7 @@ from gpusim.schedules.mask import Lengths, first_key, kv_bytes, last_key, q_byte
 from gpusim.schedules.occupancy import slots_of
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.tile import Tile
-from gpusim.schedules.work import Ints, Tiles, Work
+from gpusim.schedules.work import Tiles, Work
 from gpusim.spec.attention import BYTES, Attention
 from gpusim.spec.gpu import Gpu
 from gpusim.units import ceil_div, round_up

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpusim.errors import SpecError
+from gpusim.schedules.columns import Floats, Ints
 from gpusim.schedules.launch import Operand, once
 from gpusim.schedules.mask import Lengths, block_range, kv_bytes, q_bytes
 from gpusim.schedules.tile import Tile
-from gpusim.schedules.work import Floats, Ints, Tiles, Work
+from gpusim.schedules.work import Tiles, Work
 from gpusim.spec.attention import Attention
 
 LSE_BYTES = 4  # one fp32 log-sum-exp a row

@@ -110,6 +110,10 @@ class Launch:
         return sum((o.requested_bytes for o in (*self.reads, *self.writes)), 0.0)
 
 
+#: Launches of a call, in order.
+Launches = tuple[Launch, ...]
+
+
 def persistent(launch: Launch, slots: int, *, static: bool) -> Launch:
     """The launch by at most so many workers that draw items, or with `static` take every n-th."""
     workers = min(launch.work.num_items, slots)
@@ -122,7 +126,7 @@ def once(name: str, size: float) -> Operand:
     return Operand(name=name, unique_bytes=size, requested_bytes=size)
 
 
-def tensor_bytes(launches: tuple[Launch, ...]) -> dict[str, float]:
+def tensor_bytes(launches: Launches) -> dict[str, float]:
     """Distinct bytes of each tensor that the launches touch, by its name."""
     sizes: dict[str, float] = {}
     for launch in launches:
@@ -131,6 +135,6 @@ def tensor_bytes(launches: tuple[Launch, ...]) -> dict[str, float]:
     return sizes
 
 
-def footprint(launches: tuple[Launch, ...]) -> float:
+def footprint(launches: Launches) -> float:
     """Bytes of all tensors that the launches of a call touch, each once."""
     return sum(tensor_bytes(launches).values())

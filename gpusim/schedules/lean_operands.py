@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from gpusim.schedules.columns import Floats, Ints
 from gpusim.schedules.launch import Operand, Rereads, once
 from gpusim.schedules.lean_segments import SegmentKinds
 from gpusim.schedules.mask import q_bytes, seen_keys
-from gpusim.schedules.work import Floats, Ints, Work
+from gpusim.schedules.work import Work
 from gpusim.spec.attention import Attention
 
 #: Equal parts of the re-reads that stand for the spread of their distances.

@@ -7,12 +7,12 @@ segment costs is therefore worked out once for each kind.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpusim.schedules.columns import Bools, Floats, Ints
 from gpusim.schedules.outputs import Outputs
 from gpusim.schedules.stream_k import Segments
 from gpusim.schedules.tile import Tile
-from gpusim.schedules.work import Floats, Ints, Tiles
+from gpusim.schedules.work import Tiles
 from gpusim.spec.attention import Attention
 
 
@@ -29,7 +29,7 @@ class SegmentKinds:
     """
 
     tiles: Tiles
-    host: NDArray[np.bool_]
+    host: Bools
     peers: Ints
     later: Floats
     entry: Ints

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from gpusim.schedules.columns import Floats, Ints
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpusim.schedules.work import Ints
+from gpusim.schedules.columns import Ints
 from gpusim.spec.attention import Attention, Sequence
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpusim.errors import SpecError
+from gpusim.schedules.columns import Ints
 from gpusim.schedules.grid import MAX_ROWS, ragged
 from gpusim.schedules.mask import Lengths, block_range
 from gpusim.schedules.tile import Tile
-from gpusim.schedules.work import Ints
 from gpusim.spec.attention import Attention
 
 

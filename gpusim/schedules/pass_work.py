@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from gpusim.schedules.columns import Ints
 from gpusim.schedules.launch import Operand
 from gpusim.schedules.lists import Lists
 from gpusim.schedules.loops import Loop, loop_rereads
 from gpusim.schedules.mask import kv_bytes
 from gpusim.schedules.passes import Passes, PassGrid
-from gpusim.schedules.work import Ints, Tiles, Work
+from gpusim.schedules.work import Tiles, Work
 from gpusim.spec.attention import Attention
 
 

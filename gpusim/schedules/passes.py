@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpusim.errors import SpecError
+from gpusim.schedules.columns import Ints
 from gpusim.schedules.grid import ragged
-from gpusim.schedules.work import Ints
 from gpusim.spec.attention import Attention, Sequence
 from gpusim.units import ceil_div
 

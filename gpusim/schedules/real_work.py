@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from gpusim.schedules.columns import Floats, Ints
 from gpusim.schedules.mask import Lengths, first_key, last_key
-from gpusim.schedules.work import Floats, Ints, Work
+from gpusim.schedules.work import Work
 from gpusim.spec.attention import Attention
 
 

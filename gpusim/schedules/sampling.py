@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from gpusim.schedules.work import Floats
+from gpusim.schedules.columns import Floats
 
 #: Normal variates behind one expectation: its relative error is below 1% up to sigma 4.
 VARIATES = 2**19

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpusim.errors import SpecError
+from gpusim.schedules.columns import Floats, Ints
 from gpusim.schedules.step import Part, Pipe
-from gpusim.schedules.work import Floats, Ints, Tiles, Work
+from gpusim.schedules.work import Tiles, Work
 from gpusim.spec.attention import Attention
 from gpusim.spec.gpu import Gpu
 

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from gpusim.schedules.work import Floats, Ints
+from gpusim.schedules.columns import Floats, Ints
 from gpusim.units import ceil_div
 
 

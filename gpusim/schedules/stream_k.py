@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpusim.schedules.work import Floats, Ints
+from gpusim.schedules.columns import Floats, Ints
 from gpusim.units import ceil_div
 
 

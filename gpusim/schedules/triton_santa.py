@@ -7,12 +7,13 @@ and load a row of V once that several heads of a group have drawn.
 import numpy as np
 
 from gpusim.schedules import santa
+from gpusim.schedules.columns import Floats
 from gpusim.schedules.launch import Operand
 from gpusim.schedules.mask import q_bytes
 from gpusim.schedules.sampling import union_rows
 from gpusim.schedules.step import Part, Pipe, Step
 from gpusim.schedules.triton_options import check_problem
-from gpusim.schedules.work import Floats, Work
+from gpusim.schedules.work import Work
 from gpusim.spec.attention import Attention
 from gpusim.spec.compiled import CompiledKernel, compiled_kernel
 from gpusim.spec.gpu import Gpu

@@ -4,15 +4,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gpusim.schedules.columns import Floats, Ints
 from gpusim.schedules.lists import Lists, in_turn
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-#: One, or a column of them.
-Number = float | Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

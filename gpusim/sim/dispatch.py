@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpusim.machine.placed import Placed
+from gpusim.schedules.columns import Floats, Ints
 from gpusim.schedules.lists import Lists
-from gpusim.schedules.work import Floats, Ints
 
 #: A slot takes at most this share of the items left at once, divided by the number of slots.
 MERGE_SHARE = 0.0625

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpusim.machine.placed import Placed
-from gpusim.schedules.work import Ints
+from gpusim.schedules.columns import Ints
 from gpusim.sim import loop
 from gpusim.sim.books import Books
 from gpusim.sim.dispatch import Dispatch, dispatch

@@ -11,7 +11,7 @@ from simpy import Environment
 
 from gpusim.launch_result import Sample, Span
 from gpusim.machine.placed import Placed, last_store_bytes
-from gpusim.schedules.work import Floats
+from gpusim.schedules.columns import Floats
 from gpusim.sim.stepping import Stepping
 
 #: A launch has at most so many samples; where more happens, they are means of equal stretches.

@@ -22,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 
 from gpusim.errors import SpecError, excerpt, nearest
-from gpusim.schedules.launch import Launch, Operand
+from gpusim.schedules.launch import Launch, Launches, Operand
 from gpusim.schedules.loops import grid_rereads
 from gpusim.schedules.occupancy import slots_of
 from gpusim.schedules.real_work import real_pairs
@@ -33,7 +33,6 @@ from gpusim.spec.gpu import Gpu
 from gpusim.spec.provenance import SMALLEST
 from gpusim.units import round_up
 
-Launches = tuple[Launch, ...]
 Ablate = Callable[[Attention, Gpu, Launches], tuple[Gpu, Launches]]
 
 

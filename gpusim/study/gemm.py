@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from gpusim.analytic.engine import predict_calls
 from gpusim.analytic.gemm_bound import Candidates, candidates
 from gpusim.errors import SpecError
-from gpusim.launch_result import LaunchResult
 from gpusim.machine.dense import dense_profile
 from gpusim.machine.pipes import pipe_rate, tensor_rate
 from gpusim.machine.place import place
@@ -19,10 +18,9 @@ from gpusim.spec.attention import BYTES
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.workload import check_conditions
 from gpusim.study.simulate import check_engine
+from gpusim.study.step_parts import Launches
 from gpusim.units import US_PER_S
 
-#: Results of a product's launches.
-Found = tuple[LaunchResult, ...]
 #: Plans that are predicted, of hundreds.
 MOST_TRIED = 6
 #: Planners that are kept, the newest ones: studies vary profiles by the hundred.
@@ -40,7 +38,7 @@ def predict_gemm(  # noqa: PLR0913 - named options, each with a default
     engine: str = "analytic",
     load: str | float = "steady",
     warm: bool = False,
-) -> Found:
+) -> Launches:
     """Predict C[m,n] = A[m,k]·W[k,n], or `groups` such products side by side in one launch.
 
     The plan (tile, splits of K) is the fastest that libraries have, by the closed form; `engine`
@@ -88,7 +86,7 @@ class Planner:
     load: str | float
     tiles: Candidates
     slots: dict[GemmTile, int]
-    results: dict[tuple[object, ...], Found] = field(default_factory=dict)
+    results: dict[tuple[object, ...], Launches] = field(default_factory=dict)
 
     def plan(self, gemm: Gemm, *, around: tuple[Launch, ...] = (), warm: bool = False) -> GemmPlan:
         """The plan with the least time by the closed form.
@@ -100,13 +98,13 @@ class Planner:
         """
         return self._fastest(gemm, around, warm=warm)[0]
 
-    def fastest(self, gemm: Gemm, *, warm: bool) -> Found:
+    def fastest(self, gemm: Gemm, *, warm: bool) -> Launches:
         """The launches of that plan, by the closed form."""
         return self._fastest(gemm, (), warm=warm)[1]
 
     def _fastest(
         self, gemm: Gemm, around: tuple[Launch, ...], *, warm: bool
-    ) -> tuple[GemmPlan, Found]:
+    ) -> tuple[GemmPlan, Launches]:
         """Of all plans, the `MOST_TRIED` with the least bounds (`Candidates`) are looked at: the
         first, and those of the others whose bound is below its time."""
         first = gemm.a_bytes + gemm.w_bytes + gemm.c_bytes
@@ -123,7 +121,7 @@ class Planner:
 
     def _predicted(
         self, gemm: Gemm, plans: list[GemmPlan], around: tuple[Launch, ...], *, warm: bool
-    ) -> list[tuple[GemmPlan, Found]]:
+    ) -> list[tuple[GemmPlan, Launches]]:
         """Launches of plans by the closed form, without those around them."""
         calls = [self.launches(gemm, plan) for plan in plans]
         every = [(*call, *around) for call in calls]
@@ -158,11 +156,11 @@ class Planner:
         return sum(p.gap_us + simulated_us(p) for p in placed[: len(own)])
 
 
-def _time_us(launches: Found) -> float:
+def _time_us(launches: Launches) -> float:
     return sum(launch.total_us for launch in launches)
 
 
-def _predict(gpu: Gpu, gemm: Gemm, engine: str, load: str | float, *, warm: bool) -> Found:
+def _predict(gpu: Gpu, gemm: Gemm, engine: str, load: str | float, *, warm: bool) -> Launches:
     tiles = planner(gpu, gemm.dtype, load)
     if engine == "analytic":
         return tiles.fastest(gemm, warm=warm)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpusim.errors import SpecError, excerpt
+from gpusim.schedules.columns import Floats, Ints
 from gpusim.spec.csv_file import csv_lines
 from gpusim.spec.lengths import MAX_TOKENS
 from gpusim.spec.plan import MAX_REQUESTS, Traffic
@@ -34,15 +34,15 @@ class Requests:
         rate_per_s: the rate that is planned for.
     """
 
-    arrival: NDArray[np.float64]
-    prompt_tokens: NDArray[np.int64]
-    output_tokens: NDArray[np.int64]
+    arrival: Floats
+    prompt_tokens: Ints
+    output_tokens: Ints
     rate_per_s: float
 
     def __len__(self) -> int:
         return len(self.arrival)
 
-    def arrival_us(self, rate_per_s: float) -> NDArray[np.float64]:
+    def arrival_us(self, rate_per_s: float) -> Floats:
         """Times of arrival at another rate; at an infinite rate all come at once."""
         return self.arrival * (1e6 / rate_per_s)
 
@@ -99,8 +99,8 @@ def requests_of(traffic: Traffic) -> Requests:
     )
 
 
-def _scaled(tokens: NDArray[np.int64], factor: float) -> NDArray[np.int64]:
-    scaled: NDArray[np.int64] = np.maximum(1, np.rint(tokens * factor)).astype(np.int64)
+def _scaled(tokens: Ints, factor: float) -> Ints:
+    scaled: Ints = np.maximum(1, np.rint(tokens * factor)).astype(np.int64)
     return scaled
 
 

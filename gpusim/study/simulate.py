@@ -77,9 +77,9 @@ def simulate_many(
 ) -> Iterator[Result]:
     """Predict many attention calls, in their order; arguments as `simulate`, which can trace.
 
-    The closed form takes the calls as columns, so that each costs a half to a fifth of what it
-    costs by itself, and gives the same to the last digit. Calls are taken as results are asked for,
-    a few hundred ahead.
+    The closed form takes the calls as columns, so that a small one costs a third of what it costs
+    by itself, and gives the same to the last digit. Calls are taken as results are asked for, a few
+    hundred ahead.
 
     Raises:
         SpecError: at once for an unknown name, option or state; after the results of those before

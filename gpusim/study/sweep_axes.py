@@ -5,13 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from gpusim.schedules.columns import Ints
 from gpusim.spec.fields import inside
 from gpusim.study.sweep_plan import Axis, Plan, length
-
-Ints = NDArray[np.int64]
 
 #: Characters of a value on a page.
 MAX_VALUE = 60

@@ -5,12 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gpusim.errors import SpecError, excerpt, nearest, plain
-from gpusim.schedules.catalogue import check_choice
-from gpusim.schedules.tiling import Tiling
+from gpusim.errors import SpecError, excerpt, plain
 from gpusim.spec.axis_values import expand
-from gpusim.spec.expression import Expression
-from gpusim.spec.fields import flatten, steps
+from gpusim.spec.fields import flatten
 from gpusim.spec.gpu import Gpu
 from gpusim.spec.load import load_gpu, shipped
 from gpusim.spec.load_model import load_model
@@ -23,12 +20,14 @@ from gpusim.spec.sweep_fields import (
     with_defaults,
 )
 from gpusim.spec.what_if import Profile, changed_fields, fields_of, numbers_of, what_if
-from gpusim.spec.workload import check_conditions
 from gpusim.study.model_version import model_version
-from gpusim.study.simulate import check_engine
-from gpusim.study.sweep_plan import Axis, Plan
-
-Axes = list[Axis]
+from gpusim.study.sweep_checks import (
+    check_expressions,
+    check_schedules,
+    check_states,
+    number_field,
+)
+from gpusim.study.sweep_plan import Axes, Axis, Plan
 
 
 def build_plan(sweep: Sweep, file: str | Path = "") -> Plan:
@@ -45,8 +44,8 @@ def build_plan(sweep: Sweep, file: str | Path = "") -> Plan:
     axes = [*_implied(sweep), *_axes(sweep, kind)]
     profile = partial(_profile, Path(file), _named(sweep, Path(file)))
     gpus = _gpus(axes, profile)
-    _check_schedules(axes)
-    _check_states(axes)
+    check_schedules(axes)
+    check_states(axes)
     changed = dict.fromkeys([*_changed(sweep, profile), *_swept_numbers(sweep, axes, gpus)])
     plan = Plan(
         base={"workload": sweep.workload.get("name", sweep.name), "engine": sweep.engine}
@@ -60,7 +59,7 @@ def build_plan(sweep: Sweep, file: str | Path = "") -> Plan:
         launches=sweep.launches,
         version=model_version(),
     )
-    _check_expressions(sweep, plan, kind)
+    check_expressions(sweep, plan, kind)
     return plan
 
 
@@ -178,39 +177,6 @@ def _gpus(axes: Axes, profile: Profile) -> dict[str, Gpu]:
     return gpus
 
 
-def _check_schedules(axes: Axes) -> None:
-    """Check names and options of schedules; options that vary by themselves are checked later."""
-    for field, values in ((f, axis[f]) for axis in axes for f in axis):
-        if field == "schedule":
-            for value in values:
-                _check_schedule(value)
-        elif field.startswith("schedule."):
-            name = steps(field)[1]
-            if name not in ("kernel", *Tiling.model_fields):
-                hint = nearest(str(name), Tiling.model_fields)
-                raise SpecError(f"{field}: expected an option of a schedule{hint}")
-
-
-def _check_states(axes: Axes) -> None:
-    """Check the engines and states that vary, of which there are few."""
-    check = {
-        "engine": lambda value: check_engine(str(value)),
-        "l2": lambda value: check_conditions(value, "steady"),
-        "load": lambda value: check_conditions("cold", value),
-    }
-    for field, values in ((f, axis[f]) for axis in axes for f in axis if f in check):
-        for value in values:
-            check[field](value)
-
-
-def _check_schedule(value: Any) -> None:
-    name = value.get("name") if isinstance(value, Mapping) else value
-    if not isinstance(name, str):
-        raise SpecError(f"schedule: expected a name, or a mapping with one, found {excerpt(value)}")
-    options = {k: v for k, v in value.items() if k != "name"} if isinstance(value, Mapping) else {}
-    check_choice(name, options)
-
-
 def _changed(sweep: Sweep, profile: Profile) -> Iterator[str]:
     """Numbers that what-if profiles change."""
     for name, given in sweep.profiles.items():
@@ -223,41 +189,4 @@ def _swept_numbers(sweep: Sweep, axes: Axes, gpus: Mapping[str, Gpu]) -> Iterato
     swept = [field for axis in axes for field in axis]
     for field in [*swept, *sweep.derived]:
         if field.startswith("gpu."):
-            yield _number_field(field, gpus)
-
-
-def _number_field(field: str, gpus: Mapping[str, Gpu]) -> str:
-    name = field.removeprefix("gpu.")
-    refused: SpecError | None = None
-    for gpu in gpus.values():
-        try:
-            found = fields_of(gpu, name)
-        except SpecError as error:
-            refused = error
-            continue
-        if found == (name,):
-            return name
-        raise SpecError(
-            f"{field}: expected a number, found a section; try {field}.{found[0][len(name) + 1 :]}"
-        )
-    raise SpecError(f"gpu.{refused}")
-
-
-def _check_expressions(sweep: Sweep, plan: Plan, kind: Kind) -> None:
-    check_engine(sweep.engine)
-    texts = [(f"derived.{plain(field)}", text) for field, text in sweep.derived.items()]
-    texts += [(f"where[{i}]", text) for i, text in enumerate(sweep.where)]
-    for field in sweep.derived:
-        check_field(field, f"derived.{plain(field)}", kind)
-        if field in ("gpu", "model"):  # found and read before points are made
-            raise SpecError(f"derived.{field}: expected it in product or zip, not computed")
-    for where, text in texts:
-        for field in Expression(text).fields:
-            if field in plan.leaves:
-                continue
-            try:
-                if not field.startswith("gpu."):
-                    raise SpecError(f"{field}: expected a field{nearest(field, plan.leaves)}")
-                _number_field(field, plan.gpus)
-            except SpecError as error:
-                raise SpecError(f"{where}: {error}") from error
+            yield number_field(field, gpus)

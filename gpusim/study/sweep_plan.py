@@ -22,6 +22,7 @@ MAX_PROFILES = 512
 
 Settings = dict[str, Any]
 Axis = dict[str, Sequence[Any]]
+Axes = list[Axis]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
